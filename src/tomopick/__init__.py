@@ -1,0 +1,1 @@
+"""Find and classify protein particles in cryo-electron tomograms."""
