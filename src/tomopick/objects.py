@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,7 +81,8 @@ def check_objects(objects: Sequence[ParticleObject]) -> tuple[ParticleObject, ..
     if not objects:
         raise DataError("there are no particle objects; add at least one with a name and a radius")
     for what, values in (("name", [o.name for o in objects]), ("label", [o.label for o in objects])):
-        twice = sorted({str(v) for v in values if values.count(v) > 1})
+        counts = Counter(str(v) for v in values)
+        twice = sorted(v for v, n in counts.items() if n > 1)
         if twice:
             raise DataError(f"two objects share the {what} {', '.join(twice)}; give each its own")
     return tuple(objects)
