@@ -1,0 +1,6 @@
+"""Phantom tomograms with known truth: where tests and the demo enter in place of real data."""
+
+from tomopick.simulate.imaging import Scope
+from tomopick.simulate.runs import simulate_run, simulate_runs
+
+__all__ = ["Scope", "simulate_run", "simulate_runs"]

@@ -1,0 +1,138 @@
+"""Particles as clouds of Gaussian blobs: the right symmetry, mass and size, and no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
+from scipy.stats import qmc
+
+from tomopick.errors import DataError
+
+__all__ = ["GOLD_BEAD", "BlobModel", "crowder_models", "particle_model", "render"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class BlobModel:
+    """A particle made of equal Gaussian blobs.
+
+    Attributes:
+        centres: (n, 3) blob centres, xyz in Angstrom; their mean is the origin.
+        sigma: standard deviation of each blob in Angstrom.
+        mass: mass of the whole particle in kDa, shared equally by the blobs.
+        radius: radius in Angstrom that other particles keep clear of.
+    """
+
+    centres: Floats
+    sigma: float
+    mass: float
+    radius: float
+
+
+def _symmetric(group: str, unit: ArrayLike) -> Floats:
+    """All copies of the asymmetric unit (n, 3) under a point group of SciPy's naming (C2, D2, O, I)."""
+    points = np.asarray(unit, dtype=np.float64)
+    # SciPy's type stubs know the groups "Cn" and "Dn" only by these letters.
+    rotations = Rotation.create_group(group)  # type: ignore[arg-type]
+    return np.concatenate([rotation.apply(points) for rotation in rotations])
+
+
+def _on_sphere(radius: float, directions: ArrayLike) -> Floats:
+    rows = np.asarray(directions, dtype=np.float64)
+    return np.asarray(radius * rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float64)
+
+
+def _cloud(count: int, semi_axes: Sequence[float], centre: Sequence[float] = (0.0, 0.0, 0.0)) -> Floats:
+    """Blob centres that fill an ellipsoid evenly, the same ones at each call (a Halton sequence)."""
+    cube = 2 * qmc.Halton(3, scramble=False).random(4 * count)[1:] - 1
+    ball = cube[np.linalg.norm(cube, axis=1) <= 1][:count]
+    return np.asarray(ball * np.asarray(semi_axes) + np.asarray(centre), dtype=np.float64)
+
+
+def _centred(centres: Floats, sigma: float, mass: float, radius: float) -> BlobModel:
+    return BlobModel(centres - centres.mean(axis=0), sigma, mass, radius)
+
+
+def _apo_ferritin() -> BlobModel:
+    unit = _on_sphere(46, [(1.0, 0.45, 0.15), (0.8, 0.65, 0.05)])
+    return _centred(_symmetric("O", unit), 8.0, 480, 60)
+
+
+def _beta_amylase() -> BlobModel:
+    return _centred(_symmetric("D2", [(28, 18, 14), (40, 6, 20), (18, 34, 6)]), 9.0, 224, 65)
+
+
+def _beta_galactosidase() -> BlobModel:
+    unit = [(60, 18, 12), (42, 42, 14), (28, 18, 22), (70, 4, -8), (52, 30, -10)]
+    return _centred(_symmetric("D2", unit), 9.0, 465, 90)
+
+
+def _thyroglobulin() -> BlobModel:
+    arm = [(104, 25, -10), (90, 5, 15), (70, 35, 0), (80, -20, -25), (60, 45, -20), (55, -15, 20)]
+    core = [(40, 20, -25), (45, 0, 0), (30, -35, 5), (25, 45, 10), (15, -10, -10), (10, 15, 30)]
+    return _centred(_symmetric("C2", arm + core), 11.0, 660, 130)
+
+
+def _ribosome() -> BlobModel:
+    large = _cloud(42, (85, 100, 88), (-38, 0, 0))
+    small = _cloud(21, (38, 88, 52), (80, 12, 8))
+    return _centred(np.concatenate([large, small]), 13.0, 3200, 150)
+
+
+def _virus_like_particle() -> BlobModel:
+    unit = _on_sphere(116, [(0.25, 0.1, 1.0), (0.35, 0.45, 0.8), (-0.05, 0.3, 0.9)])
+    return _centred(_symmetric("I", unit), 9.0, 2500, 135)
+
+
+_BUILDERS = {
+    "apo-ferritin": _apo_ferritin,
+    "beta-amylase": _beta_amylase,
+    "beta-galactosidase": _beta_galactosidase,
+    "ribosome": _ribosome,
+    "thyroglobulin": _thyroglobulin,
+    "virus-like-particle": _virus_like_particle,
+}
+
+
+@lru_cache
+def particle_model(name: str) -> BlobModel:
+    """The model of one of the six CZII objects, by copick name.
+
+    Raises:
+        DataError: there is no model of this name.
+    """
+    if name not in _BUILDERS:
+        raise DataError(f"the simulator has no model of '{name}'; it knows {', '.join(_BUILDERS)}")
+    return _BUILDERS[name]()
+
+
+@lru_cache
+def crowder_models() -> tuple[BlobModel, ...]:
+    """Other proteins of the specimen, 30 to 160 kDa, that nobody annotates."""
+    models = []
+    for count, mass, stretch in ((3, 30, 1.0), (5, 60, 1.6), (7, 100, 0.7), (9, 160, 1.3)):
+        # A compact protein of M kDa has a radius of about 6.6 A x M^(1/3) (1.35 g/cm3).
+        radius = 6.6 * mass ** (1 / 3)
+        models.append(_centred(_cloud(count, (radius * stretch, radius, radius / stretch)), 9.0, mass, radius + 15))
+    return tuple(models)
+
+
+GOLD_BEAD = BlobModel(np.zeros((1, 3)), 14.0, 1300, 50)
+"""A 6 nm gold bead: 1300 kDa at 19.3 g/cm3."""
+
+
+def render(model: BlobModel, spacing: float) -> NDArray[np.float32]:
+    """The density of a model in a cube (zyx, kDa per voxel) with its origin at voxel ``size // 2`` of each axis."""
+    reach = np.linalg.norm(model.centres, axis=1).max() + 4 * model.sigma
+    half = int(np.ceil(reach / spacing)) + 1
+    axis = np.arange(-half, half) * spacing
+    # A blob is a product of three profiles, one for each axis: (axis, blob, voxel).
+    profile = np.exp(-0.5 * ((axis - model.centres.T[..., None]) / model.sigma) ** 2)
+    density = np.einsum("bx,by,bz->zyx", *profile, optimize=True)
+    return np.asarray(density * (model.mass / density.sum()), dtype=np.float32)

@@ -1,0 +1,104 @@
+"""Whole runs: a tomogram and the truth about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomopick.errors import DataError
+from tomopick.objects import CZII_OBJECTS
+from tomopick.picks import Picks
+from tomopick.simulate.imaging import Scope, TiltSeries, observe, project
+from tomopick.simulate.particles import GOLD_BEAD, BlobModel, crowder_models, particle_model
+from tomopick.simulate.reconstruction import reconstruct
+from tomopick.simulate.specimen import Placed, place
+from tomopick.tomogram import Tomogram
+
+__all__ = ["simulate_run", "simulate_runs"]
+
+_LEAST_SIZE = 16
+_LEAST_COPIES = 3
+_CUBIC_MICROMETRE = 1e12
+_SHARES = {
+    "apo-ferritin": 0.24,
+    "beta-amylase": 0.16,
+    "beta-galactosidase": 0.17,
+    "ribosome": 0.13,
+    "thyroglobulin": 0.17,
+    "virus-like-particle": 0.13,
+}
+
+
+def simulate_run(
+    name: str,
+    shape_zyx: tuple[int, int, int] = (96, 192, 192),
+    seed: int = 0,
+    settings: Scope | None = None,
+) -> tuple[Tomogram, Picks]:
+    """A phantom tomogram of the six CZII objects and the true positions in it.
+
+    It is a phantom, not a physical simulation: particles are clouds of blobs, scattering is a plain projection of mass
+    under one contrast transfer function, and the noise is white (docs/simulator.md says what is left out).
+
+    Args:
+        name: of the run; it and the seed settle every random choice.
+        shape_zyx: size in voxels, at least 16 each.
+        seed: 0 or more.
+        settings: the specimen and the microscope; ``Scope()`` where none are given.
+
+    Returns:
+        The tomogram (kind "wbp"; float32 zyx, zero mean, unit deviation, protein dark) and its picks (xyz in Angstrom,
+        score 1, with RELION's Euler angles of the true rotation).
+
+    Raises:
+        DataError: the shape or the seed is out of range.
+    """
+    scope = settings or Scope()
+    if len(shape_zyx) != 3 or min(shape_zyx) < _LEAST_SIZE:
+        raise DataError(f"cannot simulate a box of {tuple(shape_zyx)} voxels; give zyx, each at least {_LEAST_SIZE}")
+    if seed < 0:
+        raise DataError(f"the seed {seed} is negative; give 0 or more")
+    rng = np.random.default_rng([seed, *name.encode()])
+    specimen, picks = _specimen(name, shape_zyx, scope, rng)
+    series = TiltSeries(shape_zyx, scope.spacing, scope.angles())
+    images = observe(project(specimen, series), series, scope, rng)
+    return Tomogram(_normalised(reconstruct(images, series)), scope.spacing, name, "wbp"), picks
+
+
+def simulate_runs(
+    n: int,
+    shape_zyx: tuple[int, int, int] = (96, 192, 192),
+    seed: int = 0,
+    settings: Scope | None = None,
+) -> Iterator[tuple[Tomogram, Picks]]:
+    """Runs ``SIM_0`` to ``SIM_{n-1}``, one at a time; arguments as in `simulate_run`."""
+    for i in range(n):
+        yield simulate_run(f"SIM_{i}", shape_zyx, seed, settings)
+
+
+def _specimen(
+    name: str, shape_zyx: tuple[int, int, int], scope: Scope, rng: np.random.Generator
+) -> tuple[list[Placed], Picks]:
+    """Everything in the box, and the picks of what is annotated."""
+    volume = float(np.prod(shape_zyx)) * scope.spacing**3 / _CUBIC_MICROMETRE
+    models = {o.name: particle_model(o.name) for o in CZII_OBJECTS}
+    wanted: list[tuple[BlobModel, int]] = []
+    if scope.particles > 0:
+        for key, model in sorted(models.items(), key=lambda item: -item[1].radius):
+            count = round(scope.particles * volume * _SHARES[key] * rng.uniform(0.8, 1.2))
+            wanted.append((model, max(count, _LEAST_COPIES)))
+    wanted.append((GOLD_BEAD, scope.beads))
+    kinds = crowder_models()
+    counts = rng.multinomial(round(scope.crowders * volume), np.full(len(kinds), 1 / len(kinds)))
+    specimen = place([*wanted, *zip(kinds, counts.tolist(), strict=True)], shape_zyx, scope.spacing, rng)
+    names = {id(model): key for key, model in models.items()}
+    annotated = [p for p in specimen if id(p.model) in names]
+    return specimen, Picks.join(Picks.of(name, names[id(p.model)], p.xyz, euler=p.euler()) for p in annotated)
+
+
+def _normalised(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The volume with zero mean and unit deviation."""
+    deviation = volume.std(dtype=np.float64) or 1.0
+    return np.asarray((volume - volume.mean(dtype=np.float64)) / deviation, dtype=np.float32)
