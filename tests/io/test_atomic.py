@@ -23,13 +23,18 @@ def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def write_half(target: Path, failure: BaseException) -> None:
+    with replacing(target) as temporary:
+        temporary.write_text("half")
+        raise failure
+
+
 @pytest.mark.parametrize("failure", [ValueError("bad"), KeyboardInterrupt()])
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path, failure: BaseException) -> None:
     target = tmp_path / "picks.csv"
     target.write_text("old")
-    with pytest.raises(type(failure)), replacing(target) as temporary:
-        temporary.write_text("half")
-        raise failure
+    with pytest.raises(type(failure)):
+        write_half(target, failure)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -38,10 +43,8 @@ def test_disk_full_is_one_clear_line(tmp_path: Path) -> None:
     target = tmp_path / "picks.csv"
     target.write_text("old")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(DataError, match=r"picks\.csv: No space left on device; the old file is kept"):  # noqa: SIM117
-        with replacing(target) as temporary:
-            temporary.write_text("half")
-            raise full
+    with pytest.raises(DataError, match=r"picks\.csv: No space left on device; the old file is kept"):
+        write_half(target, full)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
