@@ -1,0 +1,148 @@
+"""Precision, recall and F-beta against the score threshold, and the thresholds that validation data ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from tomopick.matching import Match, match_all
+from tomopick.objects import ParticleObject
+from tomopick.picks import Picks
+
+__all__ = ["PLATEAU", "PRCurve", "average_precision", "best_thresholds", "f_beta", "pr_curve", "threshold_curve"]
+
+PLATEAU = 0.005
+"""How far below the best F-beta still counts as the same plateau: less than one run's sampling noise."""
+
+Floats = NDArray[np.float64]
+
+
+class PRCurve(NamedTuple):
+    """Precision and recall of the picks whose score is at least each threshold; thresholds ascend."""
+
+    thresholds: Floats
+    precision: Floats
+    recall: Floats
+
+
+class _Counts(NamedTuple):
+    thresholds: Floats
+    tp: NDArray[np.int64]
+    candidates: NDArray[np.int64]
+    references: int
+
+
+def f_beta(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, beta: float) -> Floats:
+    """F-beta, (1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP), element by element; 0 where TP is 0.
+
+    With the CZII challenge's counts FP can be negative, and F-beta then passes 1.
+    """
+    hits = (1 + beta**2) * np.asarray(tp, dtype=np.float64)
+    whole = hits + beta**2 * np.asarray(fn, dtype=np.float64) + np.asarray(fp, dtype=np.float64)
+    return np.divide(hits, whole, out=np.zeros(np.broadcast_shapes(hits.shape, whole.shape)), where=hits > 0)
+
+
+def _counts(matches: Iterable[Match]) -> _Counts:
+    """TP and candidates at each distinct score, over all runs together.
+
+    A reference is hit at a threshold if the best candidate near it reaches that, so one sort does for all thresholds.
+    """
+    parts = list(matches)
+    scores = np.sort(np.concatenate([np.zeros(0), *[m.scores for m in parts]]))
+    best = np.sort(np.concatenate([np.zeros(0), *[m.best for m in parts]]))
+    thresholds = np.unique(scores)
+    tp = len(best) - np.searchsorted(best, thresholds, side="left")
+    candidates = len(scores) - np.searchsorted(scores, thresholds, side="left")
+    return _Counts(thresholds, tp, candidates, len(best))
+
+
+def pr_curve(picks: Picks, truth: Picks, particle: ParticleObject, runs: Sequence[str] | None = None) -> PRCurve:
+    """Precision and recall of one object against the score threshold, one point for each distinct score.
+
+    Counts are summed over runs. Precision is TP / candidates, clipped to 1 (one candidate can hit two references);
+    recall is 0 throughout where there are no references.
+
+    Raises:
+        DataError: two true particles stand at the same place in a run.
+    """
+    counts = _counts(_matches_of(picks, truth, particle, runs).values())
+    precision = np.minimum(1.0, counts.tp / counts.candidates)
+    return PRCurve(counts.thresholds, precision, counts.tp / max(counts.references, 1))
+
+
+def _matches_of(picks: Picks, truth: Picks, particle: ParticleObject, runs: Sequence[str] | None) -> dict[str, Match]:
+    # The runs are those of the whole truth: a run without this particle still counts its false picks.
+    chosen = truth.runs if runs is None else runs
+    one = (picks.where(name=particle.name), truth.where(name=particle.name))
+    return match_all(*one, [particle], chosen)[particle.name]
+
+
+def average_precision(curve: PRCurve) -> float:
+    """The area under precision against recall, in steps without interpolation: sum of (rise in recall) x precision."""
+    recall = curve.recall[::-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * curve.precision[::-1]))
+
+
+def threshold_curve(
+    picks: Picks,
+    truth: Picks,
+    objects: Sequence[ParticleObject],
+    beta: float = 4,
+    runs: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """F-beta of each object against the score threshold, one row for each distinct score.
+
+    Returns:
+        A table with the columns object, threshold (ascending within an object), f_beta.
+
+    Raises:
+        DataError: an object that is not among ``objects``, or two true particles at the same place in a run.
+    """
+    parts = []
+    for name, by_run in match_all(picks, truth, objects, runs).items():
+        t, tp, candidates, references = _counts(by_run.values())
+        value = f_beta(tp, candidates - tp, references - tp, beta)
+        parts.append(pd.DataFrame({"object": name, "threshold": t, "f_beta": value}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _middle_of_plateau(thresholds: Floats, values: Floats) -> float:
+    """The middle of the plateau around the highest value; of equal peaks the one at the lower threshold.
+
+    F-beta is a step function: any threshold above one score and up to the next gives the same picks.
+    """
+    peak = int(np.argmax(values))
+    below = np.flatnonzero(values < values[peak] - PLATEAU)
+    first = int(below[below < peak].max(initial=-1)) + 1
+    last = int(below[below > peak].min(initial=len(values))) - 1
+    low = thresholds[max(first - 1, 0)]
+    middle = float((low + thresholds[last]) / 2)
+    return middle if middle > low else float(thresholds[last])
+
+
+def best_thresholds(
+    picks: Picks,
+    truth: Picks,
+    objects: Sequence[ParticleObject],
+    beta: float = 4,
+    runs: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """The score threshold of each object that validation data ask for: keep picks with score >= threshold.
+
+    F-beta against threshold is flat near its top, and the very best point is chance. So this takes the middle of the
+    plateau: the unbroken stretch of thresholds around the best one whose F-beta is within `PLATEAU` of it. An object
+    without a single hit says nothing about its threshold and is left out.
+
+    Raises:
+        DataError: an object that is not among ``objects``, or two true particles at the same place in a run.
+    """
+    curves = threshold_curve(picks, truth, objects, beta, runs)
+    return {
+        str(name): _middle_of_plateau(part["threshold"].to_numpy(np.float64), part["f_beta"].to_numpy(np.float64))
+        for name, part in curves.groupby("object", sort=False)
+        if part["f_beta"].max() > 0
+    }
