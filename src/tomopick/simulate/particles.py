@@ -80,8 +80,8 @@ def _thyroglobulin() -> BlobModel:
 
 
 def _ribosome() -> BlobModel:
-    large = _cloud(42, (85, 100, 88), (-38, 0, 0))
-    small = _cloud(21, (38, 88, 52), (80, 12, 8))
+    large = _cloud(84, (85, 100, 88), (-38, 0, 0))
+    small = _cloud(42, (38, 88, 52), (80, 12, 8))
     return _centred(np.concatenate([large, small]), 13.0, 3200, 150)
 
 
@@ -123,8 +123,8 @@ def crowder_models() -> tuple[BlobModel, ...]:
     return tuple(models)
 
 
-GOLD_BEAD = BlobModel(np.zeros((1, 3)), 14.0, 1300, 50)
-"""A 6 nm gold bead: 1300 kDa at 19.3 g/cm3."""
+GOLD_BEAD = BlobModel(np.zeros((1, 3)), 14.0, 400, 50)
+"""A small gold bead. Its 1300 kDa count as 400, since little is left of the beam behind gold to take more away."""
 
 
 def render(model: BlobModel, spacing: float) -> NDArray[np.float32]:

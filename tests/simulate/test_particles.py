@@ -1,0 +1,83 @@
+"""The particle models: mass, size, symmetry, centring."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import center_of_mass
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from tomopick.errors import DataError
+from tomopick.objects import CZII_OBJECTS
+from tomopick.simulate.particles import crowder_models, particle_model, render
+
+NAMES = [o.name for o in CZII_OBJECTS]
+SYMMETRY = {
+    "apo-ferritin": (24, "O"),
+    "beta-amylase": (4, "D2"),
+    "beta-galactosidase": (4, "D2"),
+    "thyroglobulin": (2, "C2"),
+    "virus-like-particle": (60, "I"),
+}
+
+
+def distances(shape: tuple[int, ...], spacing: float) -> np.ndarray:
+    """Distance in Angstrom of each voxel from the middle one."""
+    axes = [(np.arange(n) - n // 2) * spacing for n in shape]
+    return np.sqrt(sum(a**2 for a in np.meshgrid(*axes, indexing="ij")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("spacing", [5.0, 10.0])
+def test_rendered_mass_lies_within_the_radius_and_its_centre_at_the_origin(name: str, spacing: float) -> None:
+    radius = next(o.radius for o in CZII_OBJECTS if o.name == name)
+    model = particle_model(name)
+    density = render(model, spacing)
+    assert density.sum() == pytest.approx(model.mass, rel=1e-5)
+    assert model.radius == radius
+    assert density[distances(density.shape, spacing) <= radius + spacing / 2].sum() > 0.97 * model.mass
+    assert np.allclose(center_of_mass(density), np.array(density.shape) // 2, atol=0.01)
+
+
+@pytest.mark.parametrize("name", SYMMETRY)
+def test_point_group_maps_the_particle_onto_itself(name: str) -> None:
+    order, group = SYMMETRY[name]
+    centres = particle_model(name).centres
+    rotations = Rotation.create_group(group)
+    assert len(rotations) == order
+    for rotation in rotations:
+        away, _ = cKDTree(centres).query(rotation.apply(centres))
+        assert away.max() < 1e-6
+
+
+def test_ribosome_has_no_symmetry() -> None:
+    centres = particle_model("ribosome").centres
+    for turn in Rotation.from_rotvec(np.pi * np.eye(3)):
+        away, _ = cKDTree(centres).query(turn.apply(centres))
+        assert away.mean() > 5
+
+
+@pytest.mark.parametrize(("name", "inside", "shell"), [("apo-ferritin", 20, 46), ("virus-like-particle", 80, 116)])
+def test_shells_are_hollow(name: str, inside: float, shell: float) -> None:
+    density = render(particle_model(name), 5.0)
+    away = distances(density.shape, 5.0)
+    assert density[away < inside].mean() < 0.1 * density[np.abs(away - shell) < 5].mean()
+
+
+def test_masses_are_those_of_the_proteins() -> None:
+    masses = {name: particle_model(name).mass for name in NAMES}
+    assert sorted(masses, key=masses.__getitem__) == [
+        "beta-amylase",
+        "beta-galactosidase",
+        "apo-ferritin",
+        "thyroglobulin",
+        "virus-like-particle",
+        "ribosome",
+    ]
+    assert all(model.mass < masses["beta-amylase"] for model in crowder_models())
+
+
+def test_unknown_particle_is_named_in_the_error() -> None:
+    with pytest.raises(DataError, match="no model of 'proteasome'"):
+        particle_model("proteasome")
