@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tomopick.errors import DataError
@@ -24,7 +24,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         DataError: the file cannot be written (no folder, no permission, disk full).
     """
     target = Path(path).resolve()
-    if target.is_dir():
+    if os.path.isdir(target):
         raise DataError(f"cannot write {path}: it is a folder; give the name of a file")
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.partial{target.suffix}")
     try:
@@ -32,11 +32,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _flush(temporary)
         os.replace(temporary, target)
     except OSError as error:
-        kept = "; the old file is kept" if target.exists() else ""
+        kept = "; the old file is kept" if os.path.exists(target) else ""
         raise DataError(f"cannot write {path}: {error.strerror or error}{kept}") from error
     finally:
-        # Also after a keyboard interrupt; after os.replace it is no longer there.
-        temporary.unlink(missing_ok=True)
+        # Also after a keyboard interrupt. What goes wrong here must not hide what went wrong before.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

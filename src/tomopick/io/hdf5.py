@@ -59,7 +59,7 @@ def open_hdf5(path: Path, voxel_spacing: float | None, dataset: str | None) -> t
     with reading(path), _open(path) as file:
         chosen = file[_choose(path, _volumes(file), dataset)]
         where = f"{path}, dataset {chosen.name}"
-        spacing = spacing_of(_attribute_spacing(chosen.attrs, file.attrs, where), voxel_spacing, where)
+        spacing = spacing_of(_attribute_spacing(chosen.attrs, file.attrs), voxel_spacing, where)
         return Hdf5Array(path, chosen.name, tuple(chosen.shape), chosen.dtype), spacing
 
 
@@ -97,16 +97,14 @@ def _choose(path: Path, volumes: dict[str, tuple[int, ...]], dataset: str | None
     return next(iter(volumes))
 
 
-def _attribute_spacing(own: Any, whole: Any, where: str) -> tuple[float, ...] | None:
-    """Voxel sizes zyx in Angstrom from the attributes of the dataset, else of the file; None where they have none."""
+def _attribute_spacing(own: Any, whole: Any) -> tuple[float, ...] | None:
+    """Voxel sizes zyx in Angstrom from the attributes of the dataset, else of the file; None where they say none."""
     for attributes in (own, whole):
         for key, unit in SPACING_ATTRIBUTES.items():
             if key in attributes:
                 try:
                     values = np.broadcast_to(np.asarray(attributes[key], dtype=np.float64) * unit, 3)
-                except ValueError as error:
-                    raise DataError(
-                        f"{where}: attribute {key} is not a voxel size: {attributes[key]!r}; pass --voxel-spacing"
-                    ) from error
+                except (TypeError, ValueError):
+                    return None
                 return tuple(values.tolist())
     return None

@@ -80,9 +80,7 @@ def open_mrc(path: Path, voxel_spacing: float | None, dataset: str | None) -> tu
     if dataset is not None:
         raise DataError(f"{path} is an MRC file, which holds one volume; leave out the dataset name '{dataset}'")
     size = path.stat().st_size
-    if size < HEADER_BYTES:
-        raise DataError(f"{path} is not an MRC file: it has {size} bytes, and the header alone takes {HEADER_BYTES}")
-    header = _header(path)
+    header = _header(path, size)
     shape = (int(header.nz), int(header.ny), int(header.nx))
     dtype = _dtype(header, path)
     _check(header, shape, path)
@@ -110,10 +108,18 @@ def write_mrc(path: str | Path, array_zyx: ArrayLike, spacing: float) -> None:
         file.voxel_size = spacing
 
 
-def _header(path: Path) -> Any:
+def _header(path: Path, size: int) -> Any:
     """The header as mrcfile reads it, in the file's byte order; oddities that are checked below go without warning."""
     import mrcfile
 
+    if size < HEADER_BYTES:
+        raise DataError(f"{path} is not an MRC file: it has {size} bytes, and the header alone takes {HEADER_BYTES}")
+    with path.open("rb") as file:
+        nsymbt = file.read(HEADER_BYTES)[92:96]
+    # mrcfile sets the extended header's room aside before it finds that the file is shorter.
+    extended = min(int.from_bytes(nsymbt, "little"), int.from_bytes(nsymbt, "big"))
+    if extended > size:
+        raise DataError(f"{path} is not an MRC file, or truncated: an extended header of {extended} bytes in {size}")
     with warnings.catch_warnings(), reading(path):
         warnings.simplefilter("ignore", RuntimeWarning)
         with mrcfile.open(path, permissive=True, header_only=True) as file:
@@ -123,7 +129,7 @@ def _header(path: Path) -> Any:
 def _check(header: Any, shape: tuple[int, int, int], path: Path) -> None:
     from mrcfile.utils import spacegroup_is_volume_stack
 
-    if min(shape) < 1 or int(header.nsymbt) < 0:
+    if min(shape) < 1:
         raise DataError(f"{path} is not an MRC file: its header has a size of {shape} voxels (zyx)")
     order = (int(header.mapc), int(header.mapr), int(header.maps))
     if order != (1, 2, 3):

@@ -110,13 +110,13 @@ def open_zarr_store(
             node = _member(node, dataset, where)
         if isinstance(node, zarr.Array):
             return _volume(node, where), spacing_of(None, voxel_spacing, where)
-        multiscales = node.attrs.get("ome", node.attrs).get("multiscales")
-        if not multiscales:
+        levels = _levels(node.attrs.asdict(), where)
+        if not levels:
             arrays = dict(node.arrays())
             if len(arrays) != 1:
                 raise DataError(f"{where} has no OME-Zarr levels and {len(arrays)} arrays; {_listing(node)}")
             return _volume(next(iter(arrays.values())), where), spacing_of(None, voxel_spacing, where)
-        level = _choose(_levels(multiscales[0], where), voxel_spacing, where)
+        level = _choose(levels, voxel_spacing, where)
         array = _volume(_member(node, level.path, where), where)
         return array, spacing_of(level.spacing, voxel_spacing, where)
 
@@ -140,12 +140,16 @@ def _volume(array: Any, where: str) -> ZarrArray:
     return ZarrArray(array, where)
 
 
-def _levels(multiscale: Mapping[str, Any], where: str) -> list[Level]:
-    """The levels of a multiscale group, with voxel sizes where scale and units are known.
+def _levels(attributes: Mapping[str, Any], where: str) -> list[Level]:
+    """The levels of a group with OME-NGFF metadata, with voxel sizes where scale and units are known, else none.
 
     Source: OME-NGFF 0.4 and 0.5, "multiscales" metadata: a level's scale is followed by the group's.
     """
     try:
+        multiscales = attributes.get("ome", attributes).get("multiscales")
+        if multiscales is None:
+            return []
+        multiscale = multiscales[0]
         axes = [a if isinstance(a, dict) else {"name": a} for a in multiscale.get("axes", ["z", "y", "x"])]
         names = [a["name"] for a in axes]
         if names[-3:] != ["z", "y", "x"]:
@@ -160,7 +164,7 @@ def _levels(multiscale: Mapping[str, Any], where: str) -> list[Level]:
                 sizes = [a * b for a, b in zip(sizes, whole, strict=True)]
             known = sizes is not None and all(math.isfinite(s) and s > 0 for s in sizes)
             levels.append(Level(str(entry["path"]), tuple(sizes) if sizes and known else None))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where} has OME-Zarr metadata that cannot be understood ({error!r})") from error
     if not levels:
         raise DataError(f"{where} has OME-Zarr metadata without any level")
