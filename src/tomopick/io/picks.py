@@ -1,0 +1,134 @@
+"""Reading and writing picks: the formats, told by extension, and what each can carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tomopick.errors import DataError
+from tomopick.io.csv import read_csv, write_csv
+from tomopick.io.star import TomogramSize
+from tomopick.io.star_picks import read_star, write_star
+from tomopick.picks import Picks
+
+__all__ = ["FORMATS", "PicksFormat", "TomogramSize", "picks_format", "read_picks", "write_picks"]
+
+Sizes = Mapping[str, TomogramSize]
+
+
+class Reader(Protocol):
+    """Reads a file of one format."""
+
+    def __call__(
+        self, path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None
+    ) -> Picks: ...
+
+
+class Writer(Protocol):
+    """Writes a file of one format."""
+
+    def __call__(self, path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class PicksFormat:
+    """A file format for picks, and what it can carry.
+
+    Attributes:
+        extension: how its files' names end, in lower case.
+        scores: whether scores survive.
+        angles: whether Euler angles survive.
+        angstrom: whether coordinates are in Angstrom from the first voxel; otherwise a pixel size or the tomograms'
+            sizes are needed to write it.
+    """
+
+    name: str
+    extension: str
+    read: Reader
+    write: Writer
+    scores: bool
+    angles: bool
+    angstrom: bool
+
+
+def _read_csv(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
+    return read_csv(path, object_name=object_name)
+
+
+def _write_csv(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    write_csv(path, picks)
+
+
+def _read_star(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
+    return read_star(path, spacing=spacing, tomogram_sizes=tomogram_sizes, object_name=object_name)
+
+
+def _write_star(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    write_star(path, picks, spacing=spacing, tomogram_sizes=tomogram_sizes)
+
+
+FORMATS = (
+    PicksFormat("CSV (CZII submission)", ".csv", _read_csv, _write_csv, scores=True, angles=True, angstrom=True),
+    PicksFormat("RELION STAR", ".star", _read_star, _write_star, scores=True, angles=True, angstrom=False),
+)
+"""Every file format for picks; a new one is a module and a row here."""
+
+
+def picks_format(path: str | Path) -> PicksFormat:
+    """The format of a picks file, by its extension.
+
+    Raises:
+        DataError: no format has this extension.
+    """
+    extension = Path(path).suffix.lower()
+    for candidate in FORMATS:
+        if candidate.extension == extension:
+            return candidate
+    known = ", ".join(f.extension for f in FORMATS)
+    raise DataError(f"{path}: picks files end in {known}; not in '{extension}'")
+
+
+def read_picks(
+    path: str | Path,
+    *,
+    spacing: float | None = None,
+    tomogram_sizes: Sizes | None = None,
+    object_name: str | None = None,
+) -> Picks:
+    """The picks of a CSV or STAR file, xyz in Angstrom from the centre of the first voxel.
+
+    Args:
+        path: a file whose extension tells its format.
+        spacing: pixel size in Angstrom of coordinates in pixels, where the file does not say.
+        tomogram_sizes: by run, for coordinates counted from the tomogram's middle (RELION 5), where neither the file
+            nor a tomograms.star beside it says.
+        object_name: the name of all picks, where the file does not name them.
+
+    Raises:
+        DataError: the file cannot be read or lacks what is needed; the message says where and what to do.
+    """
+    return picks_format(path).read(Path(path), spacing, tomogram_sizes, object_name)
+
+
+def write_picks(
+    path: str | Path,
+    picks: Picks,
+    *,
+    spacing: float | None = None,
+    tomogram_sizes: Sizes | None = None,
+) -> None:
+    """Write picks to a CSV or STAR file, whole or not at all.
+
+    Args:
+        path: the file; its extension tells the format. STAR files hold RELION 5's centred coordinates where
+            `tomogram_sizes` is given, and pixels of `spacing` otherwise.
+        picks: what to write.
+        spacing: pixel size in Angstrom.
+        tomogram_sizes: by run.
+
+    Raises:
+        DataError: the file cannot be written (an old one survives), or the format needs a size that is not given.
+    """
+    picks_format(path).write(Path(path), picks, spacing, tomogram_sizes)
