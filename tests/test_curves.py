@@ -31,7 +31,7 @@ def random_case(seed: int) -> tuple[Picks, Picks]:
     return Picks.join(picks), Picks.join(truth)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=4)
 @given(seed=st.integers(0, 10**6))
 def test_each_point_is_the_evaluation_at_its_threshold(seed):
     picks, truth = random_case(seed)

@@ -1,0 +1,225 @@
+"""Figures made from logs and results, as PNG. Each function draws one figure and returns its caption."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from tomopick.curves import PRCurve
+from tomopick.errors import DataError
+from tomopick.objects import ParticleObject
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Target",
+    "object_color",
+    "plot_memory",
+    "plot_pr",
+    "plot_thresholds",
+    "plot_training",
+    "save_figure",
+    "write_replacing",
+]
+
+Target = str | Path | IO[bytes]
+"""Where a figure goes: a path, or an open binary file."""
+
+BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#9aa0a6"
+DOTS_PER_INCH = 130
+
+
+def write_replacing(path: str | Path, data: bytes) -> Path:
+    """Write the file in one step: to a temporary name beside it, then renamed, so that an old file survives a failure.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write '{path}': {error.strerror or error}") from error
+    return path
+
+
+def save_figure(figure: Figure, target: Target) -> None:
+    """Write the figure as PNG to a path, replacing what was there, or into an open binary file."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    if isinstance(target, (str, Path)):
+        write_replacing(target, buffer.getvalue())
+    else:
+        target.write(buffer.getvalue())
+
+
+def _one_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure with one plain axes; no pyplot, so nothing global is left behind."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e4e6e8", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def object_color(particle: ParticleObject) -> tuple[float, ...]:
+    """The object's colour as matplotlib wants it, RGBA from 0 to 1."""
+    return tuple(c / 255 for c in particle.color)
+
+
+def _band(histories: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
+    """Mean and standard deviation of a loss by epoch: over runs where there are several, else over batches."""
+    loss = f"{name}_loss"
+    rows = pd.concat([h.reindex(columns=["epoch", loss, f"{loss}_sd"]) for h in histories]).dropna(subset=[loss])
+    by_epoch = rows.groupby("epoch")
+    spread = by_epoch[f"{loss}_sd"].first() if len(histories) == 1 else by_epoch[loss].std()
+    return pd.DataFrame({"mean": by_epoch[loss].mean(), "sd": spread.fillna(0.0).astype(np.float64)})
+
+
+def plot_training(histories: Sequence[pd.DataFrame], target: Target) -> str:
+    """Draw training (blue) and validation (orange) loss by epoch.
+
+    Args:
+        histories: one table for each run (seed or fold) with the columns epoch, train_loss, val_loss and, where known,
+            train_loss_sd and val_loss_sd (standard deviation over the batches of the epoch).
+        target: path or binary file for the PNG.
+
+    Returns:
+        The caption, which is drawn into the figure as well and says what the bands are.
+
+    Raises:
+        DataError: there is no history, or one lacks the losses.
+    """
+    for history in histories:
+        missing = [c for c in ("epoch", "train_loss", "val_loss") if c not in history.columns]
+        if missing:
+            raise DataError(
+                f"a training log lacks the columns {', '.join(missing)}; it has {', '.join(history.columns)}"
+            )
+    if not histories or all(h.empty for h in histories):
+        raise DataError("there is no training log to draw; train at least one epoch")
+    figure, axes = _one_axes(7.5, 4.2)
+    bands = {"training": _band(histories, "train"), "validation": _band(histories, "val")}
+    for (label, band), color in zip(bands.items(), (BLUE, ORANGE), strict=True):
+        epoch, mean, sd = band.index.to_numpy(np.float64), band["mean"].to_numpy(), band["sd"].to_numpy()
+        axes.plot(epoch, mean, color=color, label=label, linewidth=1.8, marker="o", markersize=3)
+        axes.fill_between(epoch, np.maximum(mean - sd, 0), mean + sd, color=color, alpha=0.2, linewidth=0)
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    axes.legend(frameon=False)
+    caption = _training_caption(histories, any((band["sd"] > 0).any() for band in bands.values()))
+    figure.supxlabel(caption, fontsize=8, color="#555555")
+    save_figure(figure, target)
+    return caption
+
+
+def _training_caption(histories: Sequence[pd.DataFrame], has_bands: bool) -> str:
+    if len(histories) > 1:
+        uneven = len({int(h["epoch"].max()) for h in histories if len(h)}) > 1
+        return (
+            f"Lines: mean of {len(histories)} runs (seeds or folds). Bands: one standard deviation over these runs."
+            + (" Late epochs hold only the runs that reached them." if uneven else "")
+        )
+    if has_bands:
+        return "One training run. Bands: one standard deviation over the batches of an epoch."
+    return "One training run; no bands."
+
+
+def plot_memory(rows: pd.DataFrame, target: Target) -> str:
+    """Draw memory by layer as bars.
+
+    Args:
+        rows: columns name (layer), parameters_mb, computed_mb and measured_mb (activations); a figure that was not
+            obtained is NaN.
+        target: path or binary file for the PNG.
+
+    Raises:
+        DataError: a column is missing or there are no rows.
+    """
+    bars = {
+        "parameters_mb": ("parameters", GREY),
+        "computed_mb": ("activations, computed", BLUE),
+        "measured_mb": ("activations, measured", ORANGE),
+    }
+    missing = [c for c in ("name", *bars) if c not in rows.columns]
+    if missing or rows.empty:
+        raise DataError(f"memory by layer lacks {', '.join(missing) or 'rows'}; it needs name, {', '.join(bars)}")
+    figure, axes = _one_axes(7.5, 1.4 + 0.5 * len(rows))
+    places = np.arange(len(rows), dtype=np.float64)
+    for k, (column, (label, color)) in enumerate(bars.items()):
+        values = rows[column].to_numpy(np.float64)
+        drawn = axes.barh(places + 0.27 * (k - 1), np.nan_to_num(values), height=0.25, color=color, label=label)
+        texts = ["" if np.isnan(v) or v == 0 else f"{v:.3g}" for v in values]
+        axes.bar_label(drawn, labels=texts, padding=2, fontsize=7)
+    axes.set_yticks(places, rows["name"].astype(str))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("MB")
+    axes.legend(frameon=False, loc="best", fontsize=8)
+    save_figure(figure, target)
+    return "Memory by layer in MB: parameters, and activations as computed and as measured."
+
+
+def plot_pr(curves: Mapping[str, PRCurve], objects: Sequence[ParticleObject], target: Target) -> str:
+    """Draw precision against recall, one line for each object of ``objects`` that ``curves`` holds."""
+    figure, axes = _one_axes(6.0, 4.6)
+    for particle in objects:
+        if particle.name in curves:
+            _, precision, recall = curves[particle.name]
+            axes.plot(
+                recall[::-1], precision[::-1], color=object_color(particle), label=particle.name, drawstyle="steps-pre"
+            )
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
+    save_figure(figure, target)
+    return "Precision against recall as the score threshold falls, left to right."
+
+
+def plot_thresholds(
+    table: pd.DataFrame,
+    objects: Sequence[ParticleObject],
+    target: Target,
+    *,
+    beta: float = 4,
+    thresholds: Mapping[str, float] | None = None,
+) -> str:
+    """Draw F-beta against the score threshold for each object.
+
+    Args:
+        table: columns object, threshold, f_beta, as `tomopick.curves.threshold_curve` gives it.
+        objects: the objects to draw.
+        target: path or binary file for the PNG.
+        beta: for the label.
+        thresholds: the thresholds in use; each is marked by a dotted line of its object's colour.
+    """
+    figure, axes = _one_axes(7.5, 4.2)
+    for particle in objects:
+        part = table[table["object"] == particle.name]
+        if len(part):
+            color = object_color(particle)
+            axes.plot(part["threshold"], part["f_beta"], color=color, label=particle.name, drawstyle="steps-pre")
+            if particle.name in (thresholds or {}):
+                axes.axvline((thresholds or {})[particle.name], color=color, linestyle="dotted", linewidth=1.2)
+    axes.set(xlabel="score threshold", ylabel=f"F{beta:g}", ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
+    save_figure(figure, target)
+    marked = " Dotted: the thresholds in use." if thresholds else ""
+    return f"F{beta:g} of the picks whose score is at least the threshold.{marked}"

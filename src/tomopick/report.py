@@ -1,0 +1,297 @@
+"""One self-contained HTML page that shows what a model reached."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+
+from tomopick.curves import pr_curve, threshold_curve
+from tomopick.errors import DataError
+from tomopick.evaluation import Evaluation
+from tomopick.matching import MISSED, NOTHING, confusion, keep_above
+from tomopick.objects import ParticleObject, check_objects
+from tomopick.picks import Picks
+from tomopick.plots import plot_memory, plot_pr, plot_thresholds, plot_training, write_replacing
+from tomopick.slices import plot_slices
+from tomopick.tomogram import Tomogram
+
+__all__ = ["write_report"]
+
+_NONE = "\u2013"
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2125; --soft: #5c6670; --line: #dfe3e7; --paper: #ffffff; --band: #f5f7f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8ea; --soft: #9aa4ae; --line: #343a40; --paper: #16191c; --band: #1f2428; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0.5rem 0 1rem; }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 0.6rem; padding-top: 0.8rem; border-top: 1px solid var(--line); }
+p { max-width: 46rem; }
+.score { font-size: 2.4rem; font-weight: 600; line-height: 1.1; margin: 0.5rem 0 0; }
+.score small { display: block; font-size: 0.95rem; font-weight: 400; color: var(--soft); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.75rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+thead th { color: var(--soft); font-weight: 600; }
+th:first-child { text-align: left; }
+tbody tr:hover { background: var(--band); }
+table.words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+table.total tbody tr:last-child { font-weight: 600; }
+figure { margin: 1rem 0; }
+figure img { display: block; max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; padding: 6px; }
+figcaption, footer, .note { color: var(--soft); font-size: 0.85rem; margin-top: 0.4rem; }
+footer { margin-top: 3rem; }
+"""
+
+# No script, no request: the page shows only what it carries.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_report(
+    path: str | Path,
+    *,
+    title: str,
+    objects: Sequence[ParticleObject],
+    evaluation: Evaluation | None = None,
+    picks: Picks | None = None,
+    truth: Picks | None = None,
+    tomograms: Sequence[Tomogram] = (),
+    histories: Sequence[pd.DataFrame] = (),
+    memory: pd.DataFrame | None = None,
+    model_card: Mapping[str, object] | None = None,
+    baseline: Evaluation | None = None,
+) -> Path:
+    """Write one HTML file with everything in it: pictures, tables, style. A section without input is left out.
+
+    Args:
+        path: where the page goes; an old one is replaced in one step.
+        title: its heading.
+        objects: the objects with radii and colours.
+        evaluation: the scores; its thresholds and runs also choose the picks of the confusion table and the slices.
+        picks: what was found, all scores, so that the curves are whole.
+        truth: the annotated particles.
+        tomograms: those to show slices of, with picks and truth of the run of the same name.
+        histories: training logs, as `tomopick.plots.plot_training` takes them.
+        memory: memory by layer, as `tomopick.plots.plot_memory` takes it.
+        model_card: what to say about the model, in order; mappings inside are flattened.
+        baseline: the evaluation of another picker on the same truth, for comparison.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: the inputs do not fit together, or the file cannot be written.
+    """
+    objects = check_objects(objects)
+    if evaluation and baseline and (evaluation.beta, evaluation.runs) != (baseline.beta, baseline.runs):
+        raise DataError("the baseline was evaluated with another beta or on other runs; evaluate both in the same way")
+    sections = []
+    if evaluation is not None:
+        sections += [_summary(evaluation, baseline), _scores(evaluation, baseline)]
+    if picks is not None:
+        sections += _of_picks(picks, truth, objects, evaluation)
+    if tomograms and picks is not None:
+        kept = keep_above(picks, evaluation.thresholds) if evaluation else picks
+        sections.append(_slices(tomograms, kept, truth, objects, evaluation))
+    if histories:
+        sections.append(_section("Training", _figure(partial(plot_training, histories), "Loss by epoch")))
+    if memory is not None:
+        sections.append(_memory(memory))
+    if model_card:
+        sections.append(_model_card(model_card))
+    return write_replacing(path, _page(title, sections).encode())
+
+
+def _page(title: str, sections: Sequence[str]) -> str:
+    head = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+    )
+    body = "\n".join(sections)
+    main = f"<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n<footer>Made by tomopick.</footer>"
+    return f"{head}<body>\n{main}\n</body>\n</html>\n"
+
+
+def _section(heading: str, *parts: str) -> str:
+    return f"<section>\n<h2>{escape(heading)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def _text(words: str) -> str:
+    return f"<p>{escape(words)}</p>"
+
+
+def _table(frame: pd.DataFrame, kind: str = "") -> str:
+    """The frame, whose cells are text, as an HTML table that scrolls sideways on a narrow screen."""
+    return f'<div class="scroll">{frame.to_html(escape=True, border=0, classes=kind.split())}</div>'
+
+
+def _figure(draw: Callable[[IO[bytes]], str], alt: str) -> str:
+    """What ``draw`` writes as PNG, embedded, with the caption that it returns."""
+    image = BytesIO()
+    caption = draw(image)
+    source = f"data:image/png;base64,{b64encode(image.getvalue()).decode()}"
+    return f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else _NONE
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return _NONE if value is None else f"{value:.{digits}f}"
+
+
+def _summary(evaluation: Evaluation, baseline: Evaluation | None) -> str:
+    total = evaluation.overall
+    n_runs = len(evaluation.runs)
+    over = f"over {n_runs} tomograms" if n_runs != 1 else "on one tomogram"
+    words = f"weighted F{evaluation.beta:g} {over}"
+    if evaluation.interval:
+        words += f", 95 % interval {_interval(evaluation.interval)}"
+    sentences = [
+        f"{total.tp} of {total.tp + total.fn} particles were found; "
+        f"{max(total.fp, 0)} of {total.tp + total.fp} picks are false."
+    ]
+    if total.localisation_error_angstrom is not None:
+        sentences.append(f"A found particle lies {total.localisation_error_angstrom:.1f} Å from its pick (median).")
+    if baseline is not None:
+        gain = evaluation.score - baseline.score
+        sentences.append(
+            f"The baseline scores {baseline.score:.3f}, {abs(gain):.3f} {'less' if gain >= 0 else 'more'}."
+        )
+    score = f'<p class="score">{evaluation.score:.3f} <small>{escape(words)}</small></p>'
+    return f"<section>\n{score}\n{_text(' '.join(sentences))}\n</section>"
+
+
+def _scores(evaluation: Evaluation, baseline: Evaluation | None) -> str:
+    f_name = f"F{evaluation.beta:g}"
+    rows = {}
+    for name, s in {**evaluation.by_object, "all (weighted)": evaluation.overall}.items():
+        row = {
+            "particles": str(s.tp + s.fn),
+            "found": str(s.tp),
+            "false picks": str(s.fp),
+            "precision": _number(s.precision),
+            "recall": _number(s.recall),
+            "F1": _number(s.f1),
+            f_name: _number(s.f_beta),
+            "95 % interval": _interval(s.score_interval),
+            "average precision": _number(s.average_precision),
+            "error (Å)": _number(s.localisation_error_angstrom, 1),
+        }
+        if evaluation.thresholds:
+            row["threshold"] = _number(evaluation.thresholds.get(name))
+        if baseline is not None:
+            other = baseline.overall if s is evaluation.overall else baseline.by_object.get(name)
+            row[f"baseline {f_name}"] = _number(other.f_beta if other else None)
+        rows[name] = row
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="object")
+    note = (
+        "Intervals come from resampling the tomograms and are rough where these are few. "
+        if evaluation.interval
+        else ""
+    )
+    note += "False picks are picks less particles found, and below 0 where one pick lies on two particles."
+    return _section("Scores by object", _table(frame, "total"), f'<p class="note">{escape(note)}</p>')
+
+
+def _of_picks(
+    picks: Picks, truth: Picks | None, objects: Sequence[ParticleObject], evaluation: Evaluation | None
+) -> list[str]:
+    """Curves and confusion where there is a truth, else how many picks there are."""
+    beta = evaluation.beta if evaluation else 4
+    thresholds = evaluation.thresholds if evaluation else {}
+    runs = evaluation.runs if evaluation else None
+    kept = keep_above(picks, thresholds)
+    if truth is None:
+        return [_counts(kept)]
+    curves = {o.name: pr_curve(picks, truth, o, runs) for o in objects}
+    table = threshold_curve(picks, truth, objects, beta, runs)
+    draw_pr = partial(plot_pr, curves, objects)
+    draw_thresholds = partial(plot_thresholds, table, objects, beta=beta, thresholds=thresholds)
+    return [
+        _section("Precision and recall", _figure(draw_pr, "Precision against recall for each object")),
+        _section("Score against threshold", _figure(draw_thresholds, f"F{beta:g} against threshold for each object")),
+        _confusion(confusion(kept, truth, objects, runs)),
+    ]
+
+
+def _confusion(counts: pd.DataFrame) -> str:
+    # The corner has no meaning: nothing there, nothing picked.
+    cells = counts.map(str).where(counts.to_numpy() > 0, _NONE)
+    cells.loc[NOTHING, MISSED] = ""
+    words = (
+        "Rows: what is there. Columns: what it was picked as. Particles and picks are paired one to one, "
+        "the nearest first, whatever their objects."
+    )
+    frame = cells.rename_axis(index=None, columns="true \\ picked as")
+    return _section("Confusion of objects", _text(words), _table(frame))
+
+
+def _counts(picks: Picks) -> str:
+    counts = pd.crosstab(picks.table["run"], picks.table["object"])
+    frame = counts.map(str).rename_axis(index=None, columns="tomogram")
+    return _section("Picks by tomogram and object", _table(frame) if len(picks) else _text("Nothing was picked."))
+
+
+def _memory(rows: pd.DataFrame) -> str:
+    figure = _figure(partial(plot_memory, rows), "Memory by layer in MB")
+    numbers = rows.set_index("name")[["parameters_mb", "computed_mb", "measured_mb"]]
+    frame = numbers.map(lambda v: _NONE if np.isnan(v) else f"{v:.3f}")
+    frame.columns = pd.Index(
+        ["parameters (MB)", "activations, computed (MB)", "activations, measured (MB)"], name="layer"
+    )
+    return _section("Memory", figure, _table(frame.rename_axis(index=None)))
+
+
+def _slices(
+    tomograms: Sequence[Tomogram],
+    picks: Picks,
+    truth: Picks | None,
+    objects: Sequence[ParticleObject],
+    evaluation: Evaluation | None,
+) -> str:
+    # Picks in a tomogram that nobody annotated are not false, only unjudged.
+    annotated = evaluation.runs if evaluation else truth.runs if truth else ()
+    figures = [
+        _figure(
+            partial(plot_slices, tomogram, picks, objects, truth=truth if tomogram.name in annotated else None),
+            f"Slices through tomogram {tomogram.name} with particles circled",
+        )
+        for tomogram in tomograms
+    ]
+    return _section("Slices", *figures)
+
+
+def _flat(card: Mapping[str, object], before: str = "") -> dict[str, str]:
+    """The card as text by key; keys of mappings inside carry the outer key before them."""
+    rows: dict[str, str] = {}
+    for key, value in card.items():
+        name = f"{before}{key}"
+        if isinstance(value, Mapping):
+            rows |= _flat(value, f"{name}: ")
+        elif isinstance(value, (list, tuple)):
+            rows[name] = ", ".join(v if isinstance(v, str) else json.dumps(v, default=str) for v in value)
+        else:
+            rows[name] = str(value)
+    return rows
+
+
+def _model_card(card: Mapping[str, object]) -> str:
+    rows = _flat(card)
+    frame = pd.DataFrame({"value": list(rows.values())}, index=list(rows)).rename_axis(columns="field")
+    with pd.option_context("display.max_colwidth", None):
+        return _section("Model card", _table(frame, "words"))
