@@ -123,7 +123,7 @@ def test_a_relion_project(form: str, folder: Path, tmp_path: Path):
 
 def test_denoised_tomograms_of_a_relion_project(folder: Path, tmp_path: Path):
     star = relion_project(folder, tmp_path / "relion", "rlnTomoReconstructedTomogramDenoised")
-    with pytest.raises(DataError, match="no column rlnTomoReconstructedTomogram for .*it has: .*Denoised"):
+    with pytest.raises(DataError, match=r"no column rlnTomoReconstructedTomogram for .*it has: .*Denoised"):
         import_project(tmp_path / "out", star, objects=OBJECTS)
     project = import_project(tmp_path / "out", star, objects=OBJECTS, kind="denoised")
     assert project.tomogram_kinds("TS_2") == [(pytest.approx(SPACING), "denoised")]
@@ -188,7 +188,7 @@ def test_a_failure_half_way_leaves_no_project(folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match="TS_3.*NaN"):
+    with pytest.raises(DataError, match=r"TS_3.*NaN"):
         import_project(out, folder, objects=OBJECTS)
     assert [p.name for p in out.iterdir()] == ["notes.txt"]
 
@@ -215,7 +215,7 @@ def test_two_files_of_one_name(folder: Path, tmp_path: Path):
 def test_a_tomogram_that_the_star_file_names_is_missing(folder: Path, tmp_path: Path):
     star = relion_project(folder, tmp_path / "relion")
     (star.parent / "tomograms" / "rec_TS_2.mrc").unlink()
-    with pytest.raises(DataError, match="names the tomogram .*rec_TS_2.mrc, which is in none"):
+    with pytest.raises(DataError, match=r"names the tomogram .*rec_TS_2.mrc, which is in none"):
         import_project(tmp_path / "out", star, objects=OBJECTS)
 
 

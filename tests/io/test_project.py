@@ -76,7 +76,7 @@ def test_tomograms_are_chosen_by_type_and_spacing(project: Project, volume: np.n
     assert opened.tomogram("TS_1", "wbp", 5)[:1, :1, :1] == first * 2
     assert opened.tomogram("TS_1", "wbp")[:1, :1, :1] == first * 2
     for kind, spacing in [("wbp", 20), ("wbp", 10.2), ("isonet", 10), ("denoised", 10)]:
-        with pytest.raises(DataError, match="it has: wbp at 5 A, wbp at 10.012 A, denoised at 20 A"):
+        with pytest.raises(DataError, match=r"it has: wbp at 5 A, wbp at 10.012 A, denoised at 20 A"):
             opened.tomogram("TS_1", kind, spacing)
     with pytest.raises(DataError, match="no run 'TS_9'; it has: TS_1, TS_2"):
         opened.tomogram("TS_9", "wbp", 10)
@@ -84,7 +84,7 @@ def test_tomograms_are_chosen_by_type_and_spacing(project: Project, volume: np.n
 
 def test_a_damaged_tomogram_is_one_clear_error(project: Project):
     (project.path.parent / "ExperimentRuns/TS_1/VoxelSpacing10.012/wbp.zarr/.zgroup").unlink()
-    with pytest.raises(DataError, match="tomogram wbp at 10.012 A of run TS_1"):
+    with pytest.raises(DataError, match=r"tomogram wbp at 10.012 A of run TS_1"):
         again(project).tomogram("TS_1", "wbp", 10)
 
 
@@ -241,7 +241,7 @@ def test_read_only_data_below_a_project_of_ones_own(project: Project, tmp_path: 
 
 
 def test_a_tomogram_is_not_overwritten(project: Project, volume: np.ndarray):
-    with pytest.raises(DataError, match="already has a tomogram 'wbp' at 10.012 A"):
+    with pytest.raises(DataError, match=r"already has a tomogram 'wbp' at 10.012 A"):
         again(project).add_tomogram("TS_1", "wbp", 10.012, volume)
     np.testing.assert_array_equal(again(project).tomogram("TS_1", "wbp")[2:, :5, :], volume[2:, :5])
 
@@ -324,3 +324,9 @@ def test_create_keeps_what_is_there_and_wants_copick_names(project: Project, tmp
         create_project(tmp_path / "new" / "config.json", [ParticleObject(name="a_b", radius=3)])
     with pytest.raises(DataError, match="no particle objects"):
         create_project(tmp_path / "new" / "config.json", [])
+
+
+@pytest.mark.parametrize("name", ["", "___", "...", "/"])
+def test_a_model_needs_a_name(project: Project, name: str):
+    with pytest.raises(DataError, match="cannot be a name in a copick project"):
+        project.write_picks(FOUND, name)

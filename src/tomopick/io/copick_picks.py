@@ -16,7 +16,16 @@ from tomopick.io.atomic import replacing
 from tomopick.io.orientation import euler_from_rotation, rotation_from_euler
 from tomopick.picks import Picks
 
-__all__ = ["PickSet", "copick_name", "picks_of", "same_picks", "set_name", "sets_of_run", "store_picks"]
+__all__ = [
+    "PickSet",
+    "check_run_name",
+    "copick_name",
+    "picks_of",
+    "same_picks",
+    "set_name",
+    "sets_of_run",
+    "store_picks",
+]
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,22 @@ def copick_name(text: str) -> str:
     from copick.util.escape import sanitize_name
 
     try:
-        return str(sanitize_name(text, suppress_warnings=True)).lstrip(".")
-    except ValueError as error:
-        raise DataError(f"'{text}' cannot be a name in a copick project; use letters and digits") from error
+        name = str(sanitize_name(text, suppress_warnings=True)).lstrip(".")
+    except ValueError:
+        name = ""
+    if not name:
+        raise DataError(f"'{text}' cannot be a name in a copick project; use letters and digits")
+    return name
+
+
+def check_run_name(name: str) -> None:
+    """A run is a folder, which must stay inside the project and be found again by copick's patterns.
+
+    Raises:
+        DataError: the name could not be one.
+    """
+    if not name or name.startswith(".") or any(c in '/\\*?[]:"<>|' or not c.isprintable() for c in name):
+        raise DataError(f"'{name}' cannot be a run's name; use letters, digits, dots, dashes and underscores")
 
 
 def set_name(pick_set: Any) -> str:

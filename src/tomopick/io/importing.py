@@ -12,8 +12,9 @@ import numpy as np
 
 from tomopick.errors import DataError
 from tomopick.geometry import voxel_from_angstrom
+from tomopick.io.copick_picks import check_run_name
 from tomopick.io.picks import read_picks
-from tomopick.io.project import Project, check_run_name, create_project
+from tomopick.io.project import Project, create_project
 from tomopick.io.star import StarTomogram, TomogramSize, read_tomograms_star
 from tomopick.io.tomograms import read_tomogram, tomogram_files
 from tomopick.objects import CZII_OBJECTS, CZII_WEIGHTS, ParticleObject, distinct_color

@@ -16,13 +16,22 @@ from pydantic import ValidationError
 from tomopick.errors import DataError
 from tomopick.io.atomic import replacing
 from tomopick.io.copick_objects import objects_from_copick, objects_to_copick
-from tomopick.io.copick_picks import PickSet, copick_name, picks_of, same_picks, set_name, sets_of_run, store_picks
+from tomopick.io.copick_picks import (
+    PickSet,
+    check_run_name,
+    copick_name,
+    picks_of,
+    same_picks,
+    set_name,
+    sets_of_run,
+    store_picks,
+)
 from tomopick.io.omezarr import open_zarr_store
 from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 from tomopick.tomogram import Tomogram
 
-__all__ = ["TOMOPICK_USER", "PickSet", "Project", "check_run_name", "create_project", "open_project"]
+__all__ = ["TOMOPICK_USER", "PickSet", "Project", "create_project", "open_project"]
 
 TOMOPICK_USER = "tomopick"
 """The copick user under which tomopick writes picks; the session is the model's name."""
@@ -49,8 +58,15 @@ class Project:
 
     @property
     def runs(self) -> list[str]:
-        """Names of the runs, sorted."""
-        return sorted(run.name for run in self.root.runs)
+        """Names of the runs, sorted.
+
+        Raises:
+            DataError: the storage cannot be reached.
+        """
+        try:
+            return sorted(run.name for run in self.root.runs)
+        except OSError as error:
+            raise DataError(f"cannot list the runs of {self.path}: {error.strerror or error}") from error
 
     @property
     def objects(self) -> tuple[ParticleObject, ...]:
@@ -286,13 +302,3 @@ def _only(run: str, name: str, sets: Sequence[Any]) -> Picks:
         there = ", or ".join(set_name(s) for s in sets)
         raise DataError(f"run '{run}' has several sets of {name}; choose one: {there}")
     return tables[0]
-
-
-def check_run_name(name: str) -> None:
-    """A run is a folder, which must stay inside the project and be found again by copick's patterns.
-
-    Raises:
-        DataError: the name could not be one.
-    """
-    if not name or name.startswith(".") or any(c in '/\\*?[]:"<>|' or not c.isprintable() for c in name):
-        raise DataError(f"'{name}' cannot be a run's name; use letters, digits, dots, dashes and underscores")
