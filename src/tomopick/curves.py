@@ -13,7 +13,16 @@ from tomopick.matching import Match, match_all
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 
-__all__ = ["PLATEAU", "PRCurve", "average_precision", "best_thresholds", "f_beta", "pr_curve", "threshold_curve"]
+__all__ = [
+    "PLATEAU",
+    "PRCurve",
+    "average_precision",
+    "best_thresholds",
+    "curve_of",
+    "f_beta",
+    "pr_curve",
+    "threshold_curve",
+]
 
 PLATEAU = 0.005
 """How far below the best F-beta still counts as the same plateau: less than one run's sampling noise."""
@@ -60,25 +69,26 @@ def _counts(matches: Iterable[Match]) -> _Counts:
     return _Counts(thresholds, tp, candidates, len(best))
 
 
-def pr_curve(picks: Picks, truth: Picks, particle: ParticleObject, runs: Sequence[str] | None = None) -> PRCurve:
-    """Precision and recall of one object against the score threshold, one point for each distinct score.
-
-    Counts are summed over runs. Precision is TP / candidates, clipped to 1 (one candidate can hit two references);
-    recall is 0 throughout where there are no references.
-
-    Raises:
-        DataError: two true particles stand at the same place in a run.
-    """
-    counts = _counts(_matches_of(picks, truth, particle, runs).values())
+def curve_of(matches: Iterable[Match]) -> PRCurve:
+    """The curve of one object from its matches, one for each run; see `pr_curve`."""
+    counts = _counts(matches)
     precision = np.minimum(1.0, counts.tp / counts.candidates)
     return PRCurve(counts.thresholds, precision, counts.tp / max(counts.references, 1))
 
 
-def _matches_of(picks: Picks, truth: Picks, particle: ParticleObject, runs: Sequence[str] | None) -> dict[str, Match]:
-    # The runs are those of the whole truth: a run without this particle still counts its false picks.
+def pr_curve(picks: Picks, truth: Picks, particle: ParticleObject, runs: Sequence[str] | None = None) -> PRCurve:
+    """Precision and recall of one object against the score threshold, one point for each distinct score.
+
+    Counts are summed over runs: those named, or those of the whole truth, so that a run without this object still
+    counts its false picks. Precision is TP / candidates, clipped to 1 (one candidate can hit two references); recall
+    is 0 throughout where there are no references.
+
+    Raises:
+        DataError: two true particles of this object stand at the same place in a run.
+    """
     chosen = truth.runs if runs is None else runs
-    one = (picks.where(name=particle.name), truth.where(name=particle.name))
-    return match_all(*one, [particle], chosen)[particle.name]
+    name = particle.name
+    return curve_of(match_all(picks.where(name=name), truth.where(name=name), [particle], chosen)[name].values())
 
 
 def average_precision(curve: PRCurve) -> float:

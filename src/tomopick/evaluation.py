@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tomopick.curves import average_precision, best_thresholds, f_beta, pr_curve, threshold_curve
+from tomopick.curves import average_precision, best_thresholds, curve_of, f_beta, pr_curve, threshold_curve
 from tomopick.errors import DataError
 from tomopick.matching import Match, classify_picks, confusion, keep_above, match_all
 from tomopick.objects import CZII_OBJECTS, ParticleObject, check_objects, object_named
@@ -145,14 +145,15 @@ def evaluate(
     limits = dict(thresholds or {})
     for name in limits:
         object_named(name, objects)
-    matches = match_all(keep_above(picks, limits), truth, objects, runs)
+    whole = match_all(picks, truth, objects, runs)
+    matches = match_all(keep_above(picks, limits), truth, objects, runs) if limits else whole
     chosen = tuple(matches[objects[0].name])
     counts = np.array([[m.counts for m in matches[o.name].values()] for o in objects], dtype=np.int64)
     counts = counts.reshape(len(objects), len(chosen), 3)
     by_object, interval = _intervals(counts, weights, beta, bootstrap, seed)
     scores = {}
     for particle, by_run, score_interval in zip(objects, counts, by_object, strict=True):
-        curve = pr_curve(picks, truth, particle, chosen)
+        curve = curve_of(whole[particle.name].values())
         error = _median_error(matches[particle.name].values())
         scores[particle.name] = _object_score(by_run, beta, average_precision(curve), error, score_interval)
     error = _median_error(m for by_run in matches.values() for m in by_run.values())
