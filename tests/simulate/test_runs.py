@@ -109,8 +109,8 @@ def test_noise_hides_the_particles() -> None:
         tomogram, _ = simulate_run("SIM_0", (64, 96, 96), settings=Scope(noise=noise, beads=0))
         return float(-np.asarray(tomogram.array).min())
 
-    assert contrast(0.2) > 1.2 * contrast(2.5)
-    assert contrast(2.5) > 1.2 * contrast(20)
+    assert contrast(0.2) > 1.2 * contrast(2.0)
+    assert contrast(2.0) > 1.2 * contrast(20)
 
 
 def test_observed_images_are_dark_damped_and_noisier_at_high_tilt() -> None:

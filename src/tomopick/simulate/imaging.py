@@ -49,7 +49,7 @@ class Scope:
     defocus: tuple[float, float] = (2.0, 4.0)
     dose: float = 3.0
     b_factor: float = 300.0
-    noise: float = 2.5
+    noise: float = 2.0
     particles: float = 9000.0
     crowders: float = 30000.0
     beads: int = 2
