@@ -16,16 +16,7 @@ from tomopick.io.atomic import replacing
 from tomopick.io.orientation import euler_from_rotation, rotation_from_euler
 from tomopick.picks import Picks
 
-__all__ = [
-    "PickSet",
-    "check_run_name",
-    "copick_name",
-    "picks_of",
-    "same_picks",
-    "set_name",
-    "sets_of_run",
-    "store_picks",
-]
+__all__ = ["PickSet", "agreed_picks", "check_run_name", "copick_name", "sets_of_run", "store_picks"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ def check_run_name(name: str) -> None:
         raise DataError(f"'{name}' cannot be a run's name; use letters, digits, dots, dashes and underscores")
 
 
-def set_name(pick_set: Any) -> str:
+def _set_name(pick_set: Any) -> str:
     """A copick pick set's user and session, as they are given on the command line."""
     return f"--user {pick_set.user_id} --session {pick_set.session_id}"
 
@@ -91,7 +82,7 @@ def sets_of_run(run: Any) -> list[Any]:
         ) from error
 
 
-def picks_of(pick_set: Any) -> Picks:
+def _picks_of(pick_set: Any) -> Picks:
     """One copick pick set as a table: centres (location and shift) in Angstrom, scores, Euler angles.
 
     There are angles where the set's orientations are to be trusted and one of them is not the identity, which copick
@@ -106,7 +97,7 @@ def picks_of(pick_set: Any) -> Picks:
         _, transforms = pick_set.numpy()
         xyz, scores = pick_set.full_positions(), pick_set.scores()
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"cannot read the picks of {name} in run '{run}' ({set_name(pick_set)}): {error}") from error
+        raise DataError(f"cannot read the picks of {name} in run '{run}' ({_set_name(pick_set)}): {error}") from error
     if not points:
         return Picks.empty()
     rotations = transforms[:, :3, :3]
@@ -114,7 +105,21 @@ def picks_of(pick_set: Any) -> Picks:
     return Picks.of(run, name, xyz, scores, euler_from_rotation(rotations) if known else None)
 
 
-def same_picks(one: Picks, other: Picks) -> bool:
+def agreed_picks(sets: Sequence[Any]) -> Picks:
+    """The picks of the only copick set of an object in a run, or of several that hold the same; none of no set.
+
+    Raises:
+        DataError: a set cannot be read, or two differ.
+    """
+    tables = [_picks_of(s) for s in sets]
+    if not all(_same_places(tables[0], t) for t in tables[1:]):
+        there = ", or ".join(_set_name(s) for s in sets)
+        run, name = sets[0].run.name, sets[0].pickable_object_name
+        raise DataError(f"run '{run}' has several sets of {name}; choose one: {there}")
+    return tables[0] if tables else Picks.empty()
+
+
+def _same_places(one: Picks, other: Picks) -> bool:
     """Whether two tables hold the same coordinates, in any order (to 1e-3 Angstrom)."""
     return len(one) == len(other) and np.allclose(_in_order(one), _in_order(other), atol=1e-3, rtol=0)
 

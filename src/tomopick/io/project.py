@@ -16,16 +16,7 @@ from pydantic import ValidationError
 from tomopick.errors import DataError
 from tomopick.io.atomic import replacing
 from tomopick.io.copick_objects import objects_from_copick, objects_to_copick
-from tomopick.io.copick_picks import (
-    PickSet,
-    check_run_name,
-    copick_name,
-    picks_of,
-    same_picks,
-    set_name,
-    sets_of_run,
-    store_picks,
-)
+from tomopick.io.copick_picks import PickSet, agreed_picks, check_run_name, copick_name, sets_of_run, store_picks
 from tomopick.io.omezarr import open_zarr_store
 from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
@@ -38,8 +29,6 @@ TOMOPICK_USER = "tomopick"
 
 SPACING_TOLERANCE = 0.01
 """How far a tomogram's voxel spacing may be from the one asked for (folders say 10.000 A where voxels are 10.012 A)."""
-
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -129,7 +118,7 @@ class Project:
         for one in [run] if run is not None else self.runs:
             sets = [p for p in sets_of_run(self._run(one)) if _wanted(p, user, session)]
             for name in names:
-                parts.append(_only(one, name, [p for p in sets if p.pickable_object_name == name]))
+                parts.append(agreed_picks([p for p in sets if p.pickable_object_name == name]))
         return Picks.join(parts)
 
     def write_picks(
@@ -291,14 +280,3 @@ def _near(found: float, wanted: float | None) -> bool:
 def _wanted(pick_set: Any, user: str | None, session: str | None) -> bool:
     by_user = pick_set.user_id != TOMOPICK_USER if user is None else pick_set.user_id == user
     return by_user and session in (None, pick_set.session_id)
-
-
-def _only(run: str, name: str, sets: Sequence[Any]) -> Picks:
-    """The picks of the only set there is, or of several that hold the same."""
-    if not sets:
-        return Picks.empty()
-    tables = [picks_of(s) for s in sets]
-    if not all(same_picks(tables[0], t) for t in tables[1:]):
-        there = ", or ".join(set_name(s) for s in sets)
-        raise DataError(f"run '{run}' has several sets of {name}; choose one: {there}")
-    return tables[0]
