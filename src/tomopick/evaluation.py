@@ -137,14 +137,8 @@ def evaluate(
         DataError: picks, truth or thresholds name an unknown object; two true particles share a place in a run; the
             weights are all 0; beta is not above 0.
     """
-    if not (np.isfinite(beta) and beta > 0):
-        raise DataError(f"beta is {beta}; give a number above 0 (the CZII challenge has 4)")
-    weights = np.array([o.weight for o in check_objects(objects)], dtype=np.float64)
-    if weights.sum() == 0:
-        raise DataError("the weights of the objects sum to 0; give at least one a weight above 0")
     limits = dict(thresholds or {})
-    for name in limits:
-        object_named(name, objects)
+    weights = _checked_weights(objects, beta, limits)
     whole = match_all(picks, truth, objects, runs)
     matches = match_all(keep_above(picks, limits), truth, objects, runs) if limits else whole
     chosen = tuple(matches[objects[0].name])
@@ -153,12 +147,25 @@ def evaluate(
     by_object, interval = _intervals(counts, weights, beta, bootstrap, seed)
     scores = {}
     for particle, by_run, score_interval in zip(objects, counts, by_object, strict=True):
-        curve = curve_of(whole[particle.name].values())
+        area = average_precision(curve_of(whole[particle.name].values()))
         error = _median_error(matches[particle.name].values())
-        scores[particle.name] = _object_score(by_run, beta, average_precision(curve), error, score_interval)
+        scores[particle.name] = _object_score(by_run, beta, area, error, score_interval)
     error = _median_error(m for by_run in matches.values() for m in by_run.values())
     overall = _overall(list(scores.values()), weights, error, interval)
     return Evaluation(overall.f_beta, float(beta), scores, overall, interval, chosen, limits)
+
+
+def _checked_weights(
+    objects: Sequence[ParticleObject], beta: float, thresholds: Mapping[str, float]
+) -> NDArray[np.float64]:
+    if not (np.isfinite(beta) and beta > 0):
+        raise DataError(f"beta is {beta}; give a number above 0 (the CZII challenge has 4)")
+    weights = np.array([o.weight for o in check_objects(objects)], dtype=np.float64)
+    if weights.sum() == 0:
+        raise DataError("the weights of the objects sum to 0; give at least one a weight above 0")
+    for name in thresholds:
+        object_named(name, objects)
+    return weights
 
 
 def _median_error(matches: Iterable[Match]) -> float | None:
@@ -168,7 +175,7 @@ def _median_error(matches: Iterable[Match]) -> float | None:
 
 
 def _object_score(
-    by_run: NDArray[np.int64], beta: float, precision_area: float, error: float | None, interval: Interval | None
+    by_run: NDArray[np.int64], beta: float, area: float, error: float | None, interval: Interval | None
 ) -> ObjectScore:
     tp, fp, fn = (int(n) for n in by_run.sum(axis=0))
     return ObjectScore(
@@ -179,7 +186,7 @@ def _object_score(
         recall=tp / (tp + fn) if tp + fn else 0.0,
         f1=float(f_beta(tp, fp, fn, 1)),
         f_beta=float(f_beta(tp, fp, fn, beta)),
-        average_precision=precision_area if tp + fn else None,
+        average_precision=area if tp + fn else None,
         localisation_error_angstrom=error,
         score_interval=interval,
     )

@@ -96,14 +96,10 @@ def write_report(
     objects = check_objects(objects)
     if evaluation and baseline and (evaluation.beta, evaluation.runs) != (baseline.beta, baseline.runs):
         raise DataError("the baseline was evaluated with another beta or on other runs; evaluate both in the same way")
-    sections = []
-    if evaluation is not None:
-        sections += [_summary(evaluation, baseline), _scores(evaluation, baseline)]
+    sections = [_summary(evaluation, baseline), _scores(evaluation, baseline)] if evaluation else []
     if picks is not None:
         sections += _of_picks(picks, truth, objects, evaluation)
-    if tomograms and picks is not None:
-        kept = keep_above(picks, evaluation.thresholds) if evaluation else picks
-        sections.append(_slices(tomograms, kept, truth, objects, evaluation))
+        sections += _slices(tomograms, picks, truth, objects, evaluation)
     if histories:
         sections.append(_section("Training", _figure(partial(plot_training, histories), "Loss by epoch")))
     if memory is not None:
@@ -263,17 +259,20 @@ def _slices(
     truth: Picks | None,
     objects: Sequence[ParticleObject],
     evaluation: Evaluation | None,
-) -> str:
+) -> list[str]:
+    if not tomograms:
+        return []
+    kept = keep_above(picks, evaluation.thresholds) if evaluation else picks
     # Picks in a tomogram that nobody annotated are not false, only unjudged.
     annotated = evaluation.runs if evaluation else truth.runs if truth else ()
     figures = [
         _figure(
-            partial(plot_slices, tomogram, picks, objects, truth=truth if tomogram.name in annotated else None),
+            partial(plot_slices, tomogram, kept, objects, truth=truth if tomogram.name in annotated else None),
             f"Slices through tomogram {tomogram.name} with particles circled",
         )
         for tomogram in tomograms
     ]
-    return _section("Slices", *figures)
+    return [_section("Slices", *figures)]
 
 
 def _flat(card: Mapping[str, object], before: str = "") -> dict[str, str]:

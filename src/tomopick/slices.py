@@ -80,10 +80,8 @@ def plot_slices(
     )
     save_figure(figure, target)
     meaning = "found, missed and false particles" if truth is not None else "picks, coloured by object"
-    return (
-        f"{tomogram.name}: slices averaged over {min(thickness, tomogram.shape[0])} planes with {meaning}; "
-        "each circle is the particle's sphere cut at the slice."
-    )
+    planes_text = f"{tomogram.name}: slices averaged over {min(thickness, tomogram.shape[0])} planes"
+    return f"{planes_text} with {meaning}; each circle is the particle's sphere cut at the slice."
 
 
 def _circles(tomogram: Tomogram, picks: Picks, truth: Picks | None, objects: Sequence[ParticleObject]) -> pd.DataFrame:
