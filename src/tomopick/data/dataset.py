@@ -1,0 +1,63 @@
+"""Crops and their labels as PyTorch takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tomopick.data.augment import Intensity
+from tomopick.data.normalise import Scaling
+from tomopick.data.sampling import Crop, CropShape, Particles
+from tomopick.tomogram import Tomogram
+
+__all__ = ["Annotated", "CropDataset", "cut"]
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A tomogram with its scaling and its particles, in its own voxels."""
+
+    tomogram: Tomogram
+    scaling: Scaling
+    particles: Particles
+
+
+def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scaled densities (edge^3) and labels (positions^3) of a crop, mirrored at borders and turned as it says.
+
+    A score position is a voxel, not a gap between voxels: a reversed axis is read one voxel further on, so that the
+    positions of the turned crop are still the voxels that the labels were made for.
+    """
+    n = shape.positions
+    labels = annotated.particles.labels(shape.centres(np.asarray(crop.start))).reshape(n, n, n)
+    z, y, x = (s + int(r) for s, r in zip(crop.start, crop.reverse, strict=True))
+    densities = annotated.tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
+    turned = tuple(axis for axis, reverse in enumerate(crop.reverse) if reverse)
+    densities = np.flip(annotated.scaling(densities), turned).transpose(crop.axes)
+    return np.ascontiguousarray(densities), np.ascontiguousarray(np.flip(labels, turned).transpose(crop.axes))
+
+
+class CropDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Pairs of densities (1, edge, edge, edge) and labels (positions, positions, positions)."""
+
+    def __init__(
+        self, runs: Sequence[Annotated], crops: Sequence[Crop], shape: CropShape, intensity: Intensity | None = None
+    ) -> None:
+        self._runs, self._crops, self._shape, self._intensity = runs, crops, shape, intensity
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        crop = self._crops[index]
+        densities, labels = cut(self._runs[crop.run], crop, self._shape)
+        tensor = torch.from_numpy(densities)[None]
+        if self._intensity is not None:
+            tensor = self._intensity(tensor, crop.seed)
+        return tensor, torch.from_numpy(labels)

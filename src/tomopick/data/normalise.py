@@ -1,0 +1,51 @@
+"""The one scaling of densities, for training and for use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomopick.errors import DataError
+from tomopick.recipe import Normalisation
+from tomopick.tomogram import Tomogram
+
+__all__ = ["Scaling", "scaling_of"]
+
+PLANES = 16
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What to subtract from a tomogram's densities, divide them by, and cut them at."""
+
+    centre: float
+    scale: float
+    clip: float
+
+    def __call__(self, densities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scaled densities of the same shape."""
+        scaled = (densities - np.float32(self.centre)) / np.float32(self.scale)
+        return np.asarray(np.clip(scaled, -self.clip, self.clip))
+
+
+def scaling_of(tomogram: Tomogram, normalisation: Normalisation) -> Scaling:
+    """The scaling of one tomogram, measured on at most 16 of its z planes, evenly spread.
+
+    Raises:
+        DataError: all densities looked at are the same.
+    """
+    depth, height, width = tomogram.shape
+    planes = np.unique(np.round(np.linspace(0, depth - 1, min(PLANES, depth))).astype(int))
+    values = np.stack([tomogram.read((z, 0, 0), (z + 1, height, width)) for z in planes])
+    if normalisation.method == "robust":
+        centre = float(np.median(values))
+        scale = 1.4826 * float(np.median(np.abs(values - centre)))
+    else:
+        centre, scale = float(values.mean()), float(values.std())
+    if not scale > 0:
+        raise DataError(
+            f"tomogram '{tomogram.name}' holds one value almost everywhere ({centre:g}): nothing to see in it"
+        )
+    return Scaling(centre, scale, normalisation.clip)

@@ -1,0 +1,159 @@
+"""Dense inference: a network over a whole tomogram, tile by tile, each value as if computed alone."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tomopick.data.normalise import Scaling, scaling_of
+from tomopick.errors import TomopickError
+from tomopick.inference.resample import at_spacing
+from tomopick.inference.scoremap import ScoreMap
+from tomopick.inference.tiling import Tile, tiles
+from tomopick.models.modelfile import Model
+from tomopick.models.registry import DenseNetwork
+from tomopick.tomogram import Tomogram
+
+__all__ = ["Progress", "autocast", "dense_pass", "keep_freed_memory", "score_map"]
+
+Triple = tuple[int, int, int]
+Progress = Callable[[float], None]
+
+TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
+SLAB = 4  # planes of scores computed at once, which bounds the memory of hidden layers
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory in the process instead of giving each large tensor back to the system.
+
+    Layers of 3D networks free and take hundreds of megabytes each time, and fresh pages cost more than the
+    arithmetic. Does nothing where there is no glibc.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+        libc.mallopt(m_top_pad, 2**28)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which a network runs at "fp32", "bf16" or "fp16"."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, dtype=kinds[precision], enabled=precision != "fp32")
+
+
+def score_map(
+    model: Model,
+    tomogram: Tomogram,
+    stride: int = 4,
+    *,
+    device: str = "cpu",
+    precision: str = "fp32",
+    progress: Progress | None = None,
+) -> ScoreMap:
+    """Class probabilities over the whole tomogram.
+
+    Grid point i sits at voxel ``stride * i`` of the tomogram at the model's voxel spacing. A stride below the
+    network's own is reached by passes that start at other voxels. At its borders the tomogram is mirrored, as in
+    training.
+
+    Args:
+        model: the loaded model.
+        tomogram: any spacing; another one than the model's is resampled.
+        stride: 1 or more, dividing the network's own stride (8, 4, 2 or 1 for CryoET3DCNN).
+        device: as PyTorch names it.
+        precision: "fp32", or "bf16" or "fp16" where small differences do not matter.
+        progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        TomopickError: the stride does not fit the network.
+    """
+    network = model.network
+    if stride < 1 or network.stride % stride:
+        raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
+    tomogram = at_spacing(tomogram, model.spec.spacing)
+    scaling = scaling_of(tomogram, model.spec.normalisation)
+    network.to(device).eval()
+    z, y, x = (-(-n // stride) for n in tomogram.shape)
+    array = np.empty((len(model.spec.objects) + 1, z, y, x), np.float32)
+    step = network.stride // stride
+    shifts = [s for s in product(range(step), repeat=3) if all(a < n for a, n in zip(s, (z, y, x), strict=True))]
+    for done, (sz, sy, sx) in enumerate(shifts):
+        part = array[:, sz::step, sy::step, sx::step]
+        counts = (part.shape[1], part.shape[2], part.shape[3])
+
+        def tell(share: float, done: int = done) -> None:
+            if progress is not None:
+                progress((done + share) / len(shifts))
+
+        first = (sz * stride, sy * stride, sx * stride)
+        part[:] = dense_pass(network, tomogram, scaling, first, counts, torch.device(device), precision, tell)
+    names = tuple(o.name for o in model.spec.objects)
+    return ScoreMap(array, stride, (0.0, 0.0, 0.0), tomogram.spacing, names, tomogram.name)
+
+
+@torch.inference_mode()
+def dense_pass(
+    network: DenseNetwork,
+    tomogram: Tomogram,
+    scaling: Scaling,
+    first: Triple,
+    counts: Triple,
+    device: torch.device,
+    precision: str = "fp32",
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
+    with autocast(device, precision):
+        cells = _all_cells(network, tomogram, scaling, first, counts, device, progress)
+        parts = []
+        for z in range(0, counts[0], SLAB):
+            logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
+            parts.append(torch.softmax(logits.float(), dim=1)[0].cpu())
+            if progress is not None:
+                progress(0.5 + 0.5 * min(1.0, (z + SLAB) / counts[0]))
+    return torch.cat(parts, dim=1).numpy()
+
+
+def _all_cells(
+    network: DenseNetwork,
+    tomogram: Tomogram,
+    scaling: Scaling,
+    first: Triple,
+    counts: Triple,
+    device: torch.device,
+    progress: Progress | None,
+) -> Tensor:
+    """The network's cells (1, F, *(counts + reach - 1)) that the scores of a pass need."""
+    z, y, x = (n + network.reach - 1 for n in counts)
+    origin = [f - network.reach // 2 * network.stride for f in first]
+    cells: Tensor | None = None
+    plan = list(tiles((z, y, x), TILE_CELLS))
+    for done, tile in enumerate(plan):
+        densities = scaling(_read(tomogram, tile, origin, network))
+        batch = torch.from_numpy(densities)[None, None].to(device, memory_format=torch.channels_last_3d)
+        part = network.embed(batch)
+        if cells is None:
+            cells = part.new_empty((1, part.shape[1], z, y, x))
+        cells[(..., *tile.slices)] = part
+        if progress is not None:
+            progress(0.5 * (done + 1) / len(plan))
+    assert cells is not None  # counts are at least 1
+    return cells
+
+
+def _read(tomogram: Tomogram, tile: Tile, origin: list[int], network: DenseNetwork) -> NDArray[np.float32]:
+    z0, y0, x0 = (o + network.stride * a - network.halo for o, a in zip(origin, tile.start, strict=True))
+    z1, y1, x1 = (o + network.stride * b + network.halo for o, b in zip(origin, tile.stop, strict=True))
+    return tomogram.read((z0, y0, x0), (z1, y1, x1))

@@ -1,0 +1,31 @@
+"""The score map: one type, the same from every network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ScoreMap"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMap:
+    """Class probabilities on a regular grid over a tomogram.
+
+    Attributes:
+        array: float32 (objects + 1, z, y, x), summing to 1 over its first axis; the last class is background.
+        stride: voxels between grid points.
+        offset: voxel (zyx) of grid point 0; grid point i sits at voxel ``offset + stride * i``.
+        spacing: voxel spacing in Angstrom of those voxels.
+        objects: names of the objects, in the order of ``array``.
+        name: the run.
+    """
+
+    array: NDArray[np.float32]
+    stride: int
+    offset: tuple[float, float, float]
+    spacing: float
+    objects: tuple[str, ...]
+    name: str

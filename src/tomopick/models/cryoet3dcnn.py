@@ -1,0 +1,107 @@
+"""CryoET3DCNN: the window classifier of the design document, and its dense use over whole tomograms."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tomopick.models.registry import register
+
+__all__ = ["CryoET3DCNN"]
+
+CHANNELS = (1, 32, 64, 128)
+HIDDEN = 512
+
+
+@register("cryoet3dcnn")
+class CryoET3DCNN(nn.Module):
+    """Three convolution blocks and a two-layer classifier, exactly as the design document gives them.
+
+    ``features``: three times Conv3d(kernel 3, padding 1), [BatchNorm3d], ReLU, MaxPool3d(2), with channels 1, 32, 64,
+    128. ``classifier``: Linear(128 (window/8)^3, 512), ReLU, Dropout(0.5), Linear(512, num_classes). Convolution
+    weights start Kaiming normal (fan_out, relu). Without batch norm the names of the ``state_dict`` are those of the
+    document's plain ``nn.Sequential`` modules, and one of these loads.
+
+    Training and picking do not call `forward` on lone windows: the zero padding of a lone window reaches its outer
+    feature cells, which nothing computed over a whole tomogram can repeat. They call `embed` and `classify`, in which
+    a window is seen in its context: 8 more voxels on each side, whose outermost feature cells are dropped. The window
+    of the score at voxel ``c`` covers ``c - window/2 <= voxel < c + window/2``.
+
+    Args:
+        num_classes: objects + 1; the last class is background.
+        batch_norm: put BatchNorm3d after each convolution.
+        window: edge of the cubic window in voxels, a multiple of 8.
+
+    Raises:
+        ValueError: fewer than 2 classes, or a window that is not a positive multiple of 8.
+    """
+
+    stride = 8
+    halo = 8  # the convolutions reach 1 + 2 + 4 = 7 voxels: one feature cell
+
+    def __init__(self, num_classes: int, batch_norm: bool = True, window: int = 64) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes is {num_classes}; give at least 2 (one object and background)")
+        if window < 8 or window % 8:
+            raise ValueError(f"window is {window}; give a positive multiple of 8 voxels")
+        self.window = window
+        self.num_classes = num_classes
+        self.reach = window // 8
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(CHANNELS):
+            layers.append(nn.Conv3d(inputs, outputs, kernel_size=3, padding=1))
+            if batch_norm:
+                layers.append(nn.BatchNorm3d(outputs))
+            layers += [nn.ReLU(inplace=True), nn.MaxPool3d(2)]
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Linear(CHANNELS[-1] * self.reach**3, HIDDEN),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(HIDDEN, num_classes),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Logits (B, num_classes) of plain windows (B, 1, window, window, window), as in the design document."""
+        logits: Tensor = self.classifier(self.features(windows).flatten(1))
+        return logits
+
+    def embed(self, tile: Tensor) -> Tensor:
+        """Feature cells (B, 128, D/8 - 2, H/8 - 2, W/8 - 2) of a tile (B, 1, D, H, W), edges multiples of 8.
+
+        The outermost cells are dropped, so that no value depends on where the tile ends.
+        """
+        cells: Tensor = self.features(tile)
+        return cells[:, :, 1:-1, 1:-1, 1:-1]
+
+    def classify(self, cells: Tensor) -> Tensor:
+        """Logits (B, num_classes, d - reach + 1, ...) of feature cells (B, 128, d, h, w).
+
+        The first Linear acts as a convolution with a kernel of reach^3 cells. In training each position drops its own
+        hidden units.
+        """
+        hidden = self._first_of_few(cells) if torch.is_grad_enabled() else self._first_of_many(cells)
+        logits: Tensor = self.classifier[1:](hidden)
+        return logits.movedim(-1, 1)
+
+    def _first_of_many(self, cells: Tensor) -> Tensor:
+        """The first Linear at each position, channels last: as a convolution, which needs no copies of the cells."""
+        first = self.classifier[0]
+        assert isinstance(first, nn.Linear)
+        kernel = first.weight.view(HIDDEN, CHANNELS[-1], *[self.reach] * 3)
+        return functional.conv3d(cells, kernel, first.bias).movedim(1, -1)
+
+    def _first_of_few(self, cells: Tensor) -> Tensor:
+        """The same from a copy of the cells for each position: its gradient is several times faster."""
+        windows = cells
+        for axis in (2, 3, 4):
+            windows = windows.unfold(axis, self.reach, 1)
+        hidden: Tensor = self.classifier[0](windows.movedim(1, 4).flatten(4))
+        return hidden

@@ -1,0 +1,68 @@
+"""Losses for class scores of windows and of voxels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["FocalLoss"]
+
+
+class FocalLoss(nn.Module):
+    """Multi-class focal loss, ``alpha (1 - p)^gamma CE`` (Lin et al. 2017, eq. 5), p the probability of the true class.
+
+    At gamma 0 it is alpha times the cross-entropy, with the same meaning of weights, smoothing and ignored targets.
+
+    Args:
+        alpha: scales the loss.
+        gamma: how much easy examples count less.
+        class_weights: (C,) weight of each class; the mean is then taken over the weights, as in cross-entropy.
+        label_smoothing: share of the target spread evenly over all classes.
+        ignore_index: targets of this value count nothing.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        gamma: float = 2.0,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        if gamma < 0:
+            raise ValueError(f"gamma is {gamma}; give 0 or more")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {label_smoothing}; give at least 0 and less than 1")
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction is '{reduction}'; give mean, sum or none")
+        self.alpha, self.gamma = alpha, gamma
+        self.label_smoothing, self.ignore_index, self.reduction = label_smoothing, ignore_index, reduction
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of logits (B, C, ...) against class indices (B, ...): one value, or (B, ...) unreduced.
+
+        The mean over nothing but ignored targets is 0.
+        """
+        log_p = functional.log_softmax(logits.float(), dim=1)
+        kept = target != self.ignore_index
+        safe = torch.where(kept, target, 0)
+        weight = self.class_weights
+        cross_entropy = functional.cross_entropy(
+            logits.float(), safe, weight, reduction="none", label_smoothing=self.label_smoothing
+        )
+        log_true = log_p.gather(1, safe.unsqueeze(1)).squeeze(1)
+        # -expm1 keeps 1 - p exact near p = 1, and the floor keeps the power's gradient finite for gamma below 1
+        modulation = (-torch.expm1(log_true)).clamp_min(1e-12).pow(self.gamma) if self.gamma else 1.0
+        loss = self.alpha * modulation * cross_entropy * kept
+        if self.reduction == "none":
+            return loss
+        if self.reduction == "sum":
+            return loss.sum()
+        share = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[safe] * kept
+        return loss.sum() / share.sum().clamp_min(torch.finfo(loss.dtype).tiny)

@@ -1,0 +1,80 @@
+"""Networks by name: a new one is one file and one `register` line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from tomopick.errors import ModelFileError
+
+__all__ = ["DenseNetwork", "build", "names", "register"]
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {}
+_MODULES = ("tomopick.models.cryoet3dcnn",)
+
+
+@runtime_checkable
+class DenseNetwork(Protocol):
+    """What every network offers to training and inference, beside being an ``nn.Module``.
+
+    A score at voxel ``c`` sees ``c - lead <= voxel < c - lead + field`` along each axis. Both halves below take
+    and give batches: ``embed`` maps a tile (B, 1, D, H, W) to cells (B, F, D/stride - 2 halo/stride, ...), and
+    ``classify`` maps cells to logits (B, C, cells - reach + 1, ...), the last class being background. They are two,
+    because ``embed`` is local and tiles well, while ``classify`` may look at many cells.
+    """
+
+    stride: int
+    halo: int
+    reach: int
+
+    def embed(self, tile: Tensor) -> Tensor: ...
+
+    def classify(self, cells: Tensor) -> Tensor: ...
+
+
+def lead(network: DenseNetwork) -> int:
+    """Voxels that a score needs before its own voxel, along each axis."""
+    return network.halo + network.reach // 2 * network.stride
+
+
+def field(network: DenseNetwork) -> int:
+    """Voxels that one score sees, along each axis."""
+    return 2 * network.halo + network.reach * network.stride
+
+
+def register(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
+    """Class decorator that makes a network known by this name."""
+
+    def enter(network: type[nn.Module]) -> type[nn.Module]:
+        _BUILDERS[name] = network
+        return network
+
+    return enter
+
+
+def _known() -> dict[str, Callable[..., nn.Module]]:
+    for module in _MODULES:
+        import_module(module)
+    return _BUILDERS
+
+
+def names() -> list[str]:
+    """Names of all networks, sorted."""
+    return sorted(_known())
+
+
+def build(name: str, arguments: dict[str, Any]) -> nn.Module:
+    """A freshly initialised network.
+
+    Raises:
+        ModelFileError: the name or an argument is unknown, or a value is out of range.
+    """
+    if name not in _known():
+        raise ModelFileError(f"unknown network '{name}'; known: {', '.join(names())}")
+    try:
+        return _BUILDERS[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"network '{name}' cannot be built with {arguments}: {error}") from error

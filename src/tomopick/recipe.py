@@ -1,0 +1,82 @@
+"""Every choice of a training, in one documented and checked object."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Augmentation", "Normalisation", "Recipe"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Normalisation(_Frozen):
+    """How densities are scaled before a network sees them, in training and in use."""
+
+    method: Literal["robust", "standard"] = Field(
+        default="robust", description="robust: median and 1.4826 x median absolute deviation; standard: mean and sd."
+    )
+    clip: float = Field(default=6.0, gt=0, description="Scaled densities are cut at plus and minus this.")
+
+
+class Augmentation(_Frozen):
+    """Random changes of training crops."""
+
+    flips: bool = Field(default=True, description="Mirror along z, y and x.")
+    rotations: Literal["none", "tilt-axis", "z", "all"] = Field(
+        default="tilt-axis",
+        description="tilt-axis: half turns, which leave the missing wedge where it is; z: also quarter turns about z; "
+        "all: every quarter turn of the cube.",
+    )
+    contrast: float = Field(default=0.2, ge=0, description="Scale by 1 +- this.")
+    brightness: float = Field(default=0.1, ge=0, description="Shift by +- this, in deviations.")
+    noise: float = Field(default=0.3, ge=0, description="Gaussian noise of up to this deviation, on every second crop.")
+    blur: float = Field(default=0.0, ge=0, description="Gaussian blur of up to this many voxels, on every third crop.")
+
+
+class Recipe(_Frozen):
+    """A training of any network. The defaults are those of `tomopick train`."""
+
+    model: str = Field(default="cryoet3dcnn", description="Network, as `tomopick memory --help` lists them.")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
+    epochs: int = Field(default=50, ge=1, description="Epochs; each training particle is seen once in each.")
+    time_limit: float | None = Field(default=None, gt=0, description="Minutes; the schedule is fitted to them.")
+    batch_size: int = Field(default=8, ge=1, description="Crops in a step.")
+    positions: int = Field(
+        default=2, ge=1, description="Score positions along each edge of a crop; neighbours share their features."
+    )
+    background: float = Field(default=0.25, ge=0, description="Background crops for each particle crop.")
+    positive_radius: float = Field(
+        default=4.0, gt=0, description="Voxels around a particle's centre that count as it, at most; never more than "
+        "its match distance."
+    )
+    clear: float = Field(
+        default=2.0, ge=0, description="Background keeps this many voxels clear of where a particle counts as itself."
+    )
+    hard_negatives: float = Field(default=0.5, ge=0, le=1, description="Share of background crops that is mined.")
+    mine_from: int = Field(default=5, ge=0, description="First epoch that mines hard negatives.")
+    mine_every: int = Field(default=5, ge=1, description="Epochs between minings.")
+    learning_rate: float = Field(default=3e-4, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1, description="Share of the schedule in which the rate rises.")
+    gradient_clip: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.99, ge=0, lt=1, description="Decay of the moving average of the weights.")
+    alpha: float = Field(default=1.0, gt=0, description="Focal loss alpha.")
+    gamma: float = Field(default=2.0, ge=0, description="Focal loss gamma.")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    balance: float = Field(
+        default=0.5, ge=0, le=1, description="Classes weigh 1 / count^this: 0 not balanced, 1 all alike."
+    )
+    background_weight: float = Field(
+        default=1.0, gt=0, description="Weight of all background positions together, over that of all particles."
+    )
+    patience: int = Field(default=15, ge=1, description="Stop after this many epochs without a better validation loss.")
+    seed: int = Field(default=0, ge=0)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bfloat16 where the processor has it, else float32."
+    )
+    normalisation: Normalisation = Field(default_factory=Normalisation)
+    augmentation: Augmentation = Field(default_factory=Augmentation)

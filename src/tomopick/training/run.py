@@ -1,0 +1,262 @@
+"""A training from annotated tomograms to a model file: `train` resolves, fits and measures."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from tomopick.curves import best_thresholds
+from tomopick.data.dataset import Annotated
+from tomopick.data.normalise import scaling_of
+from tomopick.data.sampling import CropShape, Particles
+from tomopick.errors import DataError, TomopickError
+from tomopick.evaluation import evaluate
+from tomopick.geometry import voxel_from_angstrom
+from tomopick.inference.engine import keep_freed_memory, score_map
+from tomopick.inference.peaks import find_peaks
+from tomopick.inference.resample import at_spacing
+from tomopick.models.modelfile import Model, ModelSpec, load_model, save_model
+from tomopick.models.registry import build, field, lead
+from tomopick.objects import ParticleObject, check_objects, object_named
+from tomopick.picks import Picks
+from tomopick.recipe import Recipe
+from tomopick.tomogram import Tomogram
+from tomopick.training.task import DenseTask, initialise_output
+
+__all__ = ["Trained", "TrainingRun", "train"]
+
+IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
+LAST = "checkpoints/last.ckpt"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A tomogram and its true picks."""
+
+    tomogram: Tomogram
+    picks: Picks
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves: the model file, the losses by epoch, and the picks on the validation runs."""
+
+    model: Path
+    history: pd.DataFrame
+    validation_picks: Picks
+
+
+class _KeepBest(Callback):  # type: ignore[misc]
+    """Writes the model when its validation loss is the lowest so far. Stands before the EMA, whose weights it keeps."""
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        self.path, self.spec = path, spec
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: DenseTask) -> None:
+        loss = float(np.mean(pl_module.val_losses)) if pl_module.val_losses else float("nan")
+        if trainer.sanity_checking or not loss < pl_module.best:
+            return
+        pl_module.best = loss
+        if trainer.is_global_zero:
+            found = {"best_epoch": trainer.current_epoch, "best_validation_loss": loss}
+            provenance = self.spec.provenance | found
+            save_model(self.path, Model(pl_module.network, self.spec.model_copy(update={"provenance": provenance})))
+
+
+def train(
+    training: Sequence[TrainingRun],
+    validation: Sequence[TrainingRun],
+    objects: Sequence[ParticleObject],
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    devices: int = 1,
+    workers: int = 0,
+    progress: bool = True,
+) -> Trained:
+    """Train a network and leave its best model at ``out/model.safetensors``.
+
+    Beside it: ``recipe.json``, ``history.csv``, ``checkpoints/last.ckpt`` and TensorBoard logs. The best epoch is the
+    one of the lowest validation loss; the score thresholds are those of the best F-beta (beta 4) on validation runs.
+
+    Args:
+        training: runs to learn from.
+        validation: other runs, for the choice of the epoch and the thresholds.
+        objects: what to find.
+        recipe: all choices.
+        out: folder, made if need be.
+        resume: go on from the last finished epoch of a training in ``out``.
+        device: "cpu", "cuda" or "auto".
+        devices: how many; more than one trains with DistributedDataParallel.
+        workers: processes that cut crops.
+        progress: show a progress bar.
+
+    Raises:
+        TomopickError: no particles to learn from, the same run on both sides, a folder that holds another training.
+    """
+    keep_freed_memory()
+    _check(training, validation, out, resume)
+    torch.manual_seed(recipe.seed)
+    objects = check_objects(objects)
+    network: Any = build(recipe.model, {"num_classes": len(objects) + 1, **recipe.arguments})
+    initialise_output(network)
+    spacing = training[0].tomogram.spacing
+    spec = ModelSpec(
+        architecture=recipe.model,
+        arguments={"num_classes": len(objects) + 1, **recipe.arguments},
+        objects=objects,
+        spacing=spacing,
+        kind=training[0].tomogram.kind,
+        normalisation=recipe.normalisation,
+        provenance=_provenance(training, validation, recipe),
+    )
+    shape = CropShape(field(network), lead(network), network.stride, recipe.positions)
+    budget = [IN_MEMORY]
+    sides = [[_annotated(r, objects, recipe, spacing, budget) for r in side] for side in (training, validation)]
+    task = DenseTask(network, recipe, shape, sides[0], sides[1], workers)
+    model_path = out / "model.safetensors"
+    trainer = _trainer(recipe, out, _KeepBest(model_path, spec), device, devices, progress)
+    (out / "recipe.json").write_text(recipe.model_dump_json(indent=2))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer.fit(task, ckpt_path=out / LAST if resume and (out / LAST).exists() else None, weights_only=True)
+    history = pd.DataFrame(task.history).astype({"epoch": int})
+    history.to_csv(out / "history.csv", index=False)
+    return _with_thresholds(model_path, validation, history, task.minutes())
+
+
+def _check(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], out: Path, resume: bool) -> None:
+    if not training or not any(len(r.picks) for r in training):
+        raise DataError("there are no annotated particles in the training runs; check --train-runs and the picks")
+    if not validation:
+        raise DataError("there is no validation run; name at least one with --val-runs")
+    both = {r.tomogram.name for r in training} & {r.tomogram.name for r in validation}
+    if both:
+        raise DataError(f"runs {', '.join(sorted(both))} stand on both sides; a run is for training or for validation")
+    try:
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TomopickError(f"cannot write to {out}: {error.strerror}") from error
+    if (out / LAST).exists() and not resume:
+        raise TomopickError(f"{out} holds a training already; add --resume to go on with it, or give another --out")
+
+
+def _annotated(
+    run: TrainingRun, objects: Sequence[ParticleObject], recipe: Recipe, spacing: float, budget: list[int]
+) -> Annotated:
+    tomogram = at_spacing(run.tomogram, spacing)
+    size = 4 * int(np.prod(tomogram.shape))
+    if size <= budget[0]:
+        budget[0] -= size
+        whole = tomogram.read((0, 0, 0), tomogram.shape)
+        tomogram = Tomogram(whole, tomogram.spacing, tomogram.name, tomogram.kind)
+    index = {o.name: i for i, o in enumerate(objects)}
+    table = run.picks.table
+    for name in run.picks.objects:
+        object_named(name, objects)
+    reach = np.array([object_named(n, objects).match_distance for n in table["object"]]) / tomogram.spacing
+    particles = Particles(
+        centres=voxel_from_angstrom(run.picks.xyz(), tomogram.spacing),
+        classes=np.array([index[n] for n in table["object"]], dtype=np.int64),
+        reach=np.minimum(reach, recipe.positive_radius),
+        clear=recipe.clear,
+        background=len(objects),
+    )
+    return Annotated(tomogram, scaling_of(tomogram, recipe.normalisation), particles)
+
+
+def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: int, progress: bool) -> Trainer:
+    callbacks: list[Callback] = [
+        best,
+        EMAWeightAveraging(decay=recipe.ema),
+        EarlyStopping("val_loss", patience=recipe.patience, check_on_train_epoch_end=True),
+        ModelCheckpoint(out / "checkpoints", save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+    ]
+    if progress:
+        callbacks.append(RichProgressBar())
+    return Trainer(
+        max_epochs=recipe.epochs,
+        accelerator=device,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=lightning_precision(recipe.precision, device),
+        callbacks=callbacks,
+        logger=TensorBoardLogger(out, name="tensorboard", version=""),
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        log_every_n_steps=5,
+        default_root_dir=out,
+    )
+
+
+def lightning_precision(precision: str, device: str) -> str:
+    """Lightning's name of a recipe's precision on a device."""
+    if precision == "auto":
+        on_gpu = device != "cpu" and torch.cuda.is_available()
+        fast = torch.cuda.is_bf16_supported() if on_gpu else "avx512_bf16" in _cpu_flags()
+        return "bf16-mixed" if fast else ("16-mixed" if on_gpu else "32-true")
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
+
+
+def _cpu_flags() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
+
+
+def _provenance(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], recipe: Recipe) -> dict[str, Any]:
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "training": {r.tomogram.name: _digest(r) for r in training},
+        "validation": {r.tomogram.name: _digest(r) for r in validation},
+        "versions": {name: version(name) for name in ("tomopick", "torch", "pytorch-lightning", "numpy", "monai")},
+    }
+
+
+def _digest(run: TrainingRun) -> dict[str, Any]:
+    """Hashes of a run's data: of its middle plane, which changes with any reconstruction, and of all its picks."""
+    depth, height, width = run.tomogram.shape
+    plane = run.tomogram.read((depth // 2, 0, 0), (depth // 2 + 1, height, width))
+    picks = run.picks.table.to_csv(index=False, float_format="%.4f")
+    return {
+        "shape": list(run.tomogram.shape),
+        "spacing": run.tomogram.spacing,
+        "middle_plane_sha256": hashlib.sha256(plane.tobytes()).hexdigest(),
+        "picks": len(run.picks),
+        "picks_sha256": hashlib.sha256(picks.encode()).hexdigest(),
+    }
+
+
+def _with_thresholds(path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float) -> Trained:
+    """Choose the score thresholds on the validation runs and write them into the model."""
+    model = load_model(path)
+    objects = model.spec.objects
+    picks = Picks.join(find_peaks(score_map(model, run.tomogram), objects) for run in validation)
+    truth = Picks.join(run.picks for run in validation)
+    runs = [run.tomogram.name for run in validation]
+    thresholds = best_thresholds(picks, truth, objects, runs=runs)
+    result = evaluate(picks, truth, objects, runs=runs, thresholds=thresholds)
+    provenance = model.spec.provenance | {
+        "epochs": len(history), "minutes": round(minutes, 2), "validation_f4": result.score
+    }  # fmt: skip
+    spec = model.spec.model_copy(update={"thresholds": thresholds, "provenance": provenance})
+    save_model(path, Model(model.network, spec, model.name))
+    return Trained(path, history, picks)
