@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from tomopick.atomic import replacing
 from tomopick.curves import PRCurve
 from tomopick.errors import DataError
 from tomopick.objects import ParticleObject
@@ -44,17 +44,12 @@ def write_replacing(path: str | Path, data: bytes) -> Path:
         DataError: the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"cannot write '{path}': {error.strerror or error}") from error
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
     return path
 
 

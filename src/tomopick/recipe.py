@@ -50,8 +50,9 @@ class Recipe(_Frozen):
     )
     background: float = Field(default=0.25, ge=0, description="Background crops for each particle crop.")
     positive_radius: float = Field(
-        default=4.0, gt=0, description="Voxels around a particle's centre that count as it, at most; never more than "
-        "its match distance."
+        default=4.0,
+        gt=0,
+        description="Voxels around a particle's centre that count as it, at most; never more than its match distance.",
     )
     clear: float = Field(
         default=2.0, ge=0, description="Background keeps this many voxels clear of where a particle counts as itself."

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tomopick.atomic import replacing
 from tomopick.errors import DataError
-from tomopick.io.atomic import replacing
 from tomopick.io.orientation import euler_from_rotation, rotation_from_euler
 from tomopick.picks import Picks
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tomopick.atomic import replacing
 from tomopick.errors import DataError
-from tomopick.io.atomic import replacing
 from tomopick.picks import EULER, Picks
 
 __all__ = ["read_csv", "write_csv"]

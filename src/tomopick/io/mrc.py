@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tomopick.atomic import replacing
 from tomopick.errors import DataError
-from tomopick.io.atomic import replacing
 from tomopick.io.lazy import reading, region_slices, spacing_of
 
 __all__ = ["MrcArray", "looks_like_mrc", "open_mrc", "write_mrc"]

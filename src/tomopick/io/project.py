@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
+from tomopick.atomic import replacing
 from tomopick.errors import DataError
-from tomopick.io.atomic import replacing
 from tomopick.io.copick_objects import objects_from_copick, objects_to_copick
 from tomopick.io.copick_picks import PickSet, agreed_picks, check_run_name, copick_name, sets_of_run, store_picks
 from tomopick.io.omezarr import open_zarr_store

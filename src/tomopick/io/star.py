@@ -11,8 +11,8 @@ from typing import Self
 
 import pandas as pd
 
+from tomopick.atomic import replacing
 from tomopick.errors import DataError
-from tomopick.io.atomic import replacing
 from tomopick.tomogram import Tomogram
 
 __all__ = [

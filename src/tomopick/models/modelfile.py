@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from tomopick.atomic import replacing
 from tomopick.errors import ModelFileError
 from tomopick.models.registry import build
 from tomopick.objects import ParticleObject
@@ -59,21 +58,11 @@ def save_model(path: Path, model: Model) -> None:
     """Write a model file, whole or not at all.
 
     Raises:
-        ModelFileError: it cannot be written; an old file of the name stays as it was.
+        DataError: it cannot be written; an old file of the name stays as it was.
     """
     weights = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
+    with replacing(path) as temporary:
         save_file(weights, temporary, metadata={KEY: model.spec.model_dump_json()})
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise ModelFileError(f"cannot write the model {path}: {error}") from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tomopick.atomic import replacing
 from tomopick.errors import DataError
-from tomopick.io.atomic import replacing
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_write_that_really_runs_out_of_room(tmp_path: Path) -> None:
     target = tmp_path / "picks.csv"
     target.write_text("old")
     script = (
-        "import resource, signal, sys; from tomopick.io.atomic import replacing\n"
+        "import resource, signal, sys; from tomopick.atomic import replacing\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "with replacing(sys.argv[1]) as t: t.write_bytes(b'x' * 5000)\n"
