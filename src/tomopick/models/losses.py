@@ -47,14 +47,16 @@ class FocalLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss of logits (B, C, ...) against class indices (B, ...): one value, or (B, ...) unreduced.
 
-        The mean over nothing but ignored targets is 0.
+        The mean over nothing but ignored targets is 0. Logits of half precision are computed with in float32.
         """
-        log_p = functional.log_softmax(logits.float(), dim=1)
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        log_p = functional.log_softmax(logits, dim=1)
         kept = target != self.ignore_index
         safe = torch.where(kept, target, 0)
-        weight = self.class_weights
+        weight = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         cross_entropy = functional.cross_entropy(
-            logits.float(), safe, weight, reduction="none", label_smoothing=self.label_smoothing
+            logits, safe, weight, reduction="none", label_smoothing=self.label_smoothing
         )
         log_true = log_p.gather(1, safe.unsqueeze(1)).squeeze(1)
         # -expm1 keeps 1 - p exact near p = 1, and the floor keeps the power's gradient finite for gamma below 1
@@ -64,5 +66,5 @@ class FocalLoss(nn.Module):
             return loss
         if self.reduction == "sum":
             return loss.sum()
-        share = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[safe] * kept
+        share = kept.to(loss.dtype) if weight is None else weight[safe] * kept
         return loss.sum() / share.sum().clamp_min(torch.finfo(loss.dtype).tiny)
