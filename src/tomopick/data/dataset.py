@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -27,20 +28,26 @@ class Annotated:
     scaling: Scaling
     particles: Particles
 
+    def __deepcopy__(self, _: object) -> Self:
+        """Itself: copies of a training task, as for averaged weights, share their tomograms."""
+        return self
+
 
 def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Scaled densities (edge^3) and labels (positions^3) of a crop, mirrored at borders and turned as it says.
 
-    A score position is a voxel, not a gap between voxels: a reversed axis is read one voxel further on, so that the
-    positions of the turned crop are still the voxels that the labels were made for.
+    A score position is a voxel, not a gap between voxels: a reversed axis is read `CropShape.shift` voxels further
+    on, so that the positions of the turned crop are still the voxels that the labels were made for.
     """
     n = shape.positions
     labels = annotated.particles.labels(shape.centres(np.asarray(crop.start))).reshape(n, n, n)
-    z, y, x = (s + int(r) for s, r in zip(crop.start, crop.reverse, strict=True))
+    z, y, x = (s + shape.shift * r for s, r in zip(crop.start, crop.reverse, strict=True))
     densities = annotated.tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
     turned = tuple(axis for axis, reverse in enumerate(crop.reverse) if reverse)
     densities = np.flip(annotated.scaling(densities), turned).transpose(crop.axes)
-    return np.ascontiguousarray(densities), np.ascontiguousarray(np.flip(labels, turned).transpose(crop.axes))
+    labels = np.flip(labels, turned).transpose(crop.axes)
+    # copies, since a tensor takes no reversed axis, not even one of a single position
+    return densities.copy(order="C"), labels.copy(order="C")
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -15,6 +15,7 @@ from tomopick.recipe import Augmentation, Recipe
 __all__ = ["IGNORE", "Crop", "CropShape", "Particles", "Sampler", "orientations"]
 
 IGNORE = -100
+LEAST_REACH = 0.9  # voxels; the voxel nearest to a point is at most half a cube's diagonal, 0.87 voxels, from it
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,14 @@ class CropShape:
         """Edge of the crop in voxels."""
         return self.field + self.stride * (self.positions - 1)
 
+    @property
+    def shift(self) -> int:
+        """Voxels further on where a reversed axis is read, so that its score positions stay the same voxels.
+
+        One where the field is even, since a score then sees one voxel more before its own than after it.
+        """
+        return 2 * self.lead + 1 - self.field
+
     def centres(self, start: Ints) -> Ints:
         """Voxels (positions^3, 3), zyx, of the score positions of a crop that starts at this voxel."""
         steps = self.lead + self.stride * np.arange(self.positions)
@@ -47,7 +56,7 @@ class Particles:
     Attributes:
         centres: (n, 3) voxels, zyx.
         classes: (n,) class indices.
-        reach: (n,) voxels within which a position counts as the particle.
+        reach: (n,) voxels within which a position counts as the particle; at least 0.9, so that some voxel does.
         clear: voxels between that and where background begins.
         background: the class index of background.
     """
@@ -60,6 +69,7 @@ class Particles:
     _tree: cKDTree | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reach", np.maximum(self.reach, LEAST_REACH))
         if len(self.centres):
             object.__setattr__(self, "_tree", cKDTree(self.centres))
 
@@ -169,7 +179,7 @@ class Sampler:
         """Start of a crop, one of whose score positions lies within reach of the particle."""
         span = int(np.ceil(reach)) + 1
         near = np.round(centre).astype(np.int64) + _cube(span)
-        near = near[np.linalg.norm(near - centre, axis=1) <= max(reach, 0.9)]
+        near = near[np.linalg.norm(near - centre, axis=1) <= reach]
         at = near[rng.integers(len(near))]
         return self._start(at, rng)
 

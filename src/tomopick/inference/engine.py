@@ -19,7 +19,7 @@ from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import ScoreMap
 from tomopick.inference.tiling import Tile, tiles
 from tomopick.models.modelfile import Model
-from tomopick.models.registry import DenseNetwork
+from tomopick.models.registry import DenseNetwork, lead
 from tomopick.tomogram import Tomogram
 
 __all__ = ["Progress", "autocast", "dense_pass", "keep_freed_memory", "score_map"]
@@ -137,7 +137,7 @@ def _all_cells(
 ) -> Tensor:
     """The network's cells (1, F, *(counts + reach - 1)) that the scores of a pass need."""
     z, y, x = (n + network.reach - 1 for n in counts)
-    origin = [f - network.reach // 2 * network.stride for f in first]
+    origin = [f - lead(network) + network.halo for f in first]
     cells: Tensor | None = None
     plan = list(tiles((z, y, x), TILE_CELLS))
     for done, tile in enumerate(plan):

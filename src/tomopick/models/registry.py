@@ -36,8 +36,8 @@ class DenseNetwork(Protocol):
 
 
 def lead(network: DenseNetwork) -> int:
-    """Voxels that a score needs before its own voxel, along each axis."""
-    return network.halo + network.reach // 2 * network.stride
+    """Voxels that a score sees before its own voxel, along each axis: half of its `field`, rounded down."""
+    return field(network) // 2
 
 
 def field(network: DenseNetwork) -> int:
