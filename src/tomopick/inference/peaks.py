@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
+from tomopick.errors import DataError
 from tomopick.geometry import angstrom_from_voxel, voxel_from_angstrom, voxel_from_grid
 from tomopick.inference.scoremap import ScoreMap
 from tomopick.objects import ParticleObject
@@ -75,7 +76,12 @@ def inside(
     Args:
         mask: a volume of the tomogram's shape, above 0 where picks may be.
         border: Angstrom to keep clear at each face.
+
+    Raises:
+        DataError: the mask has another shape.
     """
+    if mask is not None and tuple(mask.shape) != tuple(shape):
+        raise DataError(f"the mask has shape {tuple(mask.shape)}, the tomogram {tuple(shape)} (zyx); they must agree")
     voxels = voxel_from_angstrom(picks.xyz(), spacing)
     last = np.array(shape) - 1
     keep = ((voxels >= border / spacing) & (voxels <= last - border / spacing)).all(axis=1)
