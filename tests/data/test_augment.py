@@ -1,0 +1,63 @@
+"""Random changes of densities: reproducible, absent when nothing is asked for, of the size that is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tomopick.data.augment import Intensity
+from tomopick.recipe import Augmentation
+
+NONE = {"contrast": 0.0, "brightness": 0.0, "noise": 0.0, "blur": 0.0}
+CROP = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 12, 12, 12)).astype(np.float32))
+
+
+def changed(seed: int, **settings: float) -> torch.Tensor:
+    return Intensity(Augmentation(**(NONE | settings)))(CROP.clone(), seed)
+
+
+@pytest.mark.parametrize("settings", [{"contrast": 0.3}, {"brightness": 0.3}, {"noise": 0.5}, {"blur": 1.5}])
+def test_the_seed_decides(settings):
+    twice = [[changed(seed, **settings) for seed in range(12)] for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*twice, strict=True))
+    assert len({t.numpy().tobytes() for t in twice[0]}) > 2
+
+
+def test_the_seed_decides_whatever_was_drawn_before():
+    intensity = Intensity(Augmentation(blur=1.0))
+    first = intensity(CROP.clone(), 7)
+    intensity(CROP.clone(), 8)
+    assert torch.equal(intensity(CROP.clone(), 7), first)
+
+
+def test_nothing_asked_for_changes_nothing():
+    for seed in range(5):
+        assert torch.equal(changed(seed), CROP)
+
+
+def test_the_given_crop_is_left_alone():
+    given = CROP.clone()
+    Intensity(Augmentation(blur=1.0))(given, 3)
+    assert torch.equal(given, CROP)
+
+
+def test_contrast_and_brightness_stay_within_what_was_asked():
+    scales = [float((changed(s, contrast=0.2) / CROP).mean()) for s in range(40)]
+    shifts = [float((changed(s, brightness=0.1) - CROP).mean()) for s in range(40)]
+    assert 0.8 <= min(scales) < 0.9
+    assert 1.1 < max(scales) <= 1.2
+    assert -0.1001 <= min(shifts) < -0.05
+    assert 0.05 < max(shifts) <= 0.1001
+
+
+def test_noise_comes_on_every_second_crop_and_no_stronger_than_asked():
+    added = np.array([float((changed(s, noise=0.5) - CROP).std()) for s in range(60)])
+    assert 0.3 < (added > 0).mean() < 0.7
+    assert added.max() < 0.55
+
+
+def test_blur_comes_on_every_third_crop_and_smooths():
+    spread = np.array([float(changed(s, blur=1.5).std()) for s in range(60)])
+    assert 0.15 < (spread < 0.999 * float(CROP.std())).mean() < 0.55
+    assert spread.max() <= float(CROP.std()) * 1.0001

@@ -1,0 +1,126 @@
+"""Crops and their labels: however a crop is turned, the label's voxel is the one at the score position."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from tomopick.data.augment import Intensity
+from tomopick.data.dataset import Annotated, CropDataset, cut
+from tomopick.data.normalise import Scaling
+from tomopick.data.sampling import Crop, CropShape, Particles, Sampler, orientations
+from tomopick.models.registry import build, field, lead
+from tomopick.recipe import Augmentation, Recipe
+from tomopick.tomogram import Tomogram
+
+ALL = orientations(Augmentation(rotations="all", flips=True))
+AS_IT_IS = ((0, 1, 2), (False, False, False))
+SHAPE = CropShape(field=32, lead=16, stride=8, positions=2)
+UNSCALED = Scaling(0.0, 1.0, 1e9)
+
+
+def annotated(volume: np.ndarray, centres: np.ndarray, classes: list[int], reach: float = 1.0) -> Annotated:
+    particles = Particles(np.asarray(centres, float), np.array(classes), np.full(len(classes), reach), 1.0, 9)
+    return Annotated(Tomogram(volume.astype(np.float32), 10.0, "t"), UNSCALED, particles)
+
+
+def crop_shape(window: int, positions: int) -> CropShape:
+    network = build("cryoet3dcnn", {"num_classes": 2, "window": window})
+    return CropShape(field(network), lead(network), network.stride, positions)
+
+
+# windows of an odd number of cells, and a field of an odd number of voxels, have their middle elsewhere
+@pytest.mark.parametrize(
+    "shape",
+    [crop_shape(16, 1), crop_shape(16, 3), crop_shape(24, 2), CropShape(field=21, lead=10, stride=4, positions=3)],
+    ids=["window 16, 1 position", "window 16, 3 positions", "window 24, 2 positions", "odd field"],
+)
+@pytest.mark.parametrize(("axes", "reverse"), ALL)
+def test_the_labelled_voxel_is_at_the_score_position_in_all_orientations(shape, axes, reverse):
+    rng = np.random.default_rng(1)
+    start = (3, 5, 7)
+    last = shape.positions - 1
+    places = [(0, 0, 0), (0, last, 0), (last, 0, 0)][: 1 + 2 * bool(last)]
+    volume = np.zeros((90, 95, 100))
+    centres = np.array(start) + shape.lead + shape.stride * np.array(places)
+    for i, at in enumerate(centres):
+        volume[tuple(at)] = i + 1
+    crop = Crop(0, start, axes, reverse, int(rng.integers(99)))
+    densities, labels = cut(annotated(volume, centres, list(range(len(places)))), crop, shape)
+    assert sorted(labels[labels != 9].tolist()) == list(range(len(places)))
+    for name in range(len(places)):
+        (position,) = np.argwhere(labels == name)
+        assert densities[tuple(shape.lead + shape.stride * position)] == name + 1
+    assert densities.shape == (shape.edge,) * 3
+
+
+def test_orientations_turn_the_whole_crop():
+    volume = np.random.default_rng(0).normal(size=(50, 50, 50))
+    source = annotated(volume, np.array([[20.0, 20, 20]]), [0])
+    plain, _ = cut(source, Crop(0, (4, 4, 4), *AS_IT_IS, 0), SHAPE)
+    # the plane before the first is lost when an axis is reversed: compare what both see
+    reversed_x, _ = cut(source, Crop(0, (4, 4, 4), (0, 1, 2), (False, False, True), 0), SHAPE)
+    assert np.array_equal(reversed_x[:, :, 1:], plain[:, :, :0:-1])
+    swapped, _ = cut(source, Crop(0, (4, 4, 4), (0, 2, 1), (False, False, False), 0), SHAPE)
+    assert np.array_equal(swapped, plain.transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("start", [(-30, -5, 2), (15, 28, 40), (-100, 0, 100)])
+def test_beyond_its_borders_a_tomogram_is_mirrored(start):
+    volume = np.random.default_rng(0).normal(size=(12, 30, 40)).astype(np.float32)
+    padded = np.pad(volume, 150, mode="reflect")
+    z, y, x = (150 + s for s in start)
+    densities, _ = cut(annotated(volume, np.zeros((1, 3)), [0]), Crop(0, start, *AS_IT_IS, 0), SHAPE)
+    assert np.array_equal(densities, padded[z : z + SHAPE.edge, y : y + SHAPE.edge, x : x + SHAPE.edge])
+
+
+def test_each_crop_of_an_epoch_shows_its_particle_where_its_label_is():
+    """From sampling to tensors: a particle of class k is painted with the value k + 1 within its reach."""
+    rng = np.random.default_rng(3)
+    corners = np.stack(np.meshgrid(*[[0, 20, 40]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    centres = corners + rng.uniform(0, 8, (27, 3))
+    classes = rng.integers(0, 3, 27)
+    volume = np.zeros((50, 50, 50))
+    grid = np.stack(np.meshgrid(*[np.arange(50)] * 3, indexing="ij"), axis=-1)
+    for centre, k in zip(centres, classes, strict=True):
+        volume[np.linalg.norm(grid - centre, axis=-1) <= 3] = k + 1
+    source = annotated(volume, centres, classes.tolist(), reach=3.0)
+    recipe = Recipe(augmentation=Augmentation(rotations="all"))
+    crops = Sampler([(50, 50, 50)], [source.particles], SHAPE, recipe).epoch(0)
+    seen = []
+    for densities, labels in CropDataset([source], crops, SHAPE):
+        at = [SHAPE.lead, SHAPE.lead + SHAPE.stride]
+        values = densities[0][np.ix_(at, at, at)]
+        certain = (labels >= 0) & (labels < 3)
+        assert torch.equal(values[certain], labels[certain].float() + 1)
+        # beyond the tomogram there are mirrored particles, which nobody annotated
+        seen += labels[certain].tolist()
+    assert len(seen) >= 27
+
+
+def test_densities_are_scaled_and_cut():
+    volume = np.full((40, 40, 40), 5.0)
+    volume[20, 20, 20] = 105.0
+    particles = annotated(volume, np.array([[20.0, 20, 20]]), [0]).particles
+    source = Annotated(Tomogram(volume.astype(np.float32), 10.0, "t"), Scaling(5.0, 10.0, 6.0), particles)
+    densities, _ = cut(source, Crop(0, (0, 0, 0), *AS_IT_IS, 0), SHAPE)
+    assert densities[20, 20, 20] == 6.0
+    assert densities[0, 0, 0] == 0.0
+
+
+def test_a_crop_is_the_same_each_time_it_is_asked_for():
+    volume = np.random.default_rng(0).normal(size=(40, 40, 40))
+    source = annotated(volume, np.array([[20.0, 20, 20]]), [0])
+    crops = Sampler([(40, 40, 40)], [source.particles], SHAPE, Recipe()).epoch(0)
+    data = CropDataset([source], crops, SHAPE, Intensity(Augmentation()))
+    first = [data[i][0] for i in range(len(data))]
+    again = [data[i][0] for i in reversed(range(len(data)))][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_copies_share_the_tomogram():
+    source = annotated(np.zeros((40, 40, 40)), np.array([[20.0, 20, 20]]), [0])
+    assert copy.deepcopy([source])[0].tomogram is source.tomogram

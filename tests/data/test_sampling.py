@@ -1,0 +1,205 @@
+"""Where crops are cut and what they are labelled: against brute force, and by what an epoch promises."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles, Sampler, orientations
+from tomopick.recipe import Augmentation, Recipe
+
+BACKGROUND = 3
+SHAPE = CropShape(field=32, lead=16, stride=8, positions=2)
+SIZES = [(40, 60, 60), (50, 50, 70)]
+RECIPE = Recipe(background=0.5, seed=4)
+
+
+def scattered(seed: int, size: tuple[int, int, int], count: int = 8, clear: float = 2.0) -> Particles:
+    """Particles at random that keep more than twice the largest reach from each other."""
+    rng = np.random.default_rng(seed)
+    centres = [rng.uniform(0, np.array(size) - 1)]
+    while len(centres) < count:
+        at = rng.uniform(0, np.array(size) - 1)
+        if min(np.linalg.norm(at - c) for c in centres) > 10:
+            centres.append(at)
+    return Particles(
+        np.array(centres), rng.integers(0, BACKGROUND, count), rng.uniform(1, 4.5, count), clear, BACKGROUND
+    )
+
+
+PARTICLES = [scattered(1, SIZES[0]), scattered(2, SIZES[1])]
+
+
+def sampler(recipe: Recipe = RECIPE) -> Sampler:
+    return Sampler(SIZES, PARTICLES, SHAPE, recipe)
+
+
+def starts(crops: list[Crop]) -> list[tuple[int, tuple[int, int, int]]]:
+    return [(c.run, c.start) for c in crops]
+
+
+def brute_force_label(p: Particles, at: np.ndarray) -> int:
+    distances = [float(np.sqrt(((c - at) ** 2).sum())) for c in p.centres]
+    reached = [(d / r, k) for d, r, k in zip(distances, p.reach, p.classes, strict=True) if d <= r]
+    if reached:
+        return int(min(reached)[1])
+    close = any(d <= r + p.clear for d, r in zip(distances, p.reach, strict=True))
+    return IGNORE if close else p.background
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10**6))
+def test_labels_are_those_of_brute_force(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 8))
+    crowd = Particles(
+        rng.uniform(0, 20, (count, 3)),
+        rng.integers(0, BACKGROUND, count),
+        rng.uniform(1, 8, count),
+        float(rng.uniform(0, 4)),
+        BACKGROUND,
+    )
+    positions = rng.integers(-5, 25, (100, 3))
+    assert crowd.labels(positions).tolist() == [brute_force_label(crowd, at) for at in positions]
+
+
+def test_a_run_without_particles_is_background():
+    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND)
+    assert none.labels(np.array([[1, 2, 3], [0, 0, 0]])).tolist() == [BACKGROUND] * 2
+
+
+def test_a_particle_smaller_than_a_voxel_still_has_a_voxel():
+    tiny = Particles(np.array([[10.5, 10.5, 10.5]]), np.array([1]), np.array([0.3]), 2.0, BACKGROUND)
+    crops = Sampler([SIZES[0]], [tiny], SHAPE, Recipe(background=0)).epoch(0)
+    assert 1 in tiny.labels(SHAPE.centres(np.array(crops[0].start)))
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+def test_each_particle_has_its_crop_once_an_epoch(epoch):
+    crops = sampler().epoch(epoch)
+    owners = []
+    for crop in crops:
+        particles = PARTICLES[crop.run]
+        positions = SHAPE.centres(np.array(crop.start))
+        reached = [
+            i
+            for i, (c, r) in enumerate(zip(particles.centres, particles.reach, strict=True))
+            if (np.linalg.norm(positions - c, axis=1) <= r).any()
+        ]
+        if reached:
+            assert particles.classes[reached[0]] in particles.labels(positions)
+        owners += [(crop.run, i) for i in reached]
+    for run, particles in enumerate(PARTICLES):
+        for i in range(len(particles.centres)):
+            assert (run, i) in owners
+    assert len(crops) == 16 + 8
+
+
+def test_background_crops_have_a_position_that_is_background():
+    every = sampler(Recipe(background=4.0, seed=1)).epoch(0)
+    alone = [c for c in every if (PARTICLES[c.run].labels(SHAPE.centres(np.array(c.start))) >= BACKGROUND).any()]
+    assert len(alone) >= len(every) - 16
+    one = CropShape(field=32, lead=16, stride=8, positions=1)
+    for crop in Sampler(SIZES, PARTICLES, one, Recipe(background=4.0)).epoch(0):
+        assert PARTICLES[crop.run].labels(one.centres(np.array(crop.start)))[0] != IGNORE
+
+
+def test_a_tomogram_full_of_particles_still_gives_background_crops():
+    grid = np.stack(np.meshgrid(*[np.arange(0, 20, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3).astype(float)
+    full = Particles(grid, np.zeros(len(grid), dtype=int), np.full(len(grid), 4.0), 2.0, BACKGROUND)
+    assert len(Sampler([(18, 18, 18)], [full], SHAPE, Recipe(background=0.1)).epoch(0)) == 125 + 12
+
+
+def test_an_epoch_follows_from_its_number_and_the_seed():
+    assert sampler().epoch(3) == sampler().epoch(3)
+    assert starts(sampler().epoch(3)) != starts(sampler().epoch(4))
+    assert starts(sampler().epoch(3)) != starts(sampler(RECIPE.model_copy(update={"seed": 5})).epoch(3))
+
+
+def test_the_order_mixes_runs_and_background():
+    runs = [c.run for c in sampler().epoch(0)]
+    assert runs != sorted(runs)
+
+
+def test_validation_crops_do_not_turn_and_know_no_hard_negatives():
+    mined = sampler()
+    mined.hard = [np.full((50, 3), -999), np.full((50, 3), -999)]
+    assert min(min(c.start) for c in mined.fixed()) > -100
+    assert sampler().fixed() == sampler().fixed()
+    assert {(c.axes, c.reverse) for c in sampler().fixed()} == {((0, 1, 2), (False, False, False))}
+
+
+def test_mined_places_are_the_share_of_background_that_was_asked():
+    mined = sampler(Recipe(background=1.0, hard_negatives=0.5))
+    places = np.array([[1, 1, 1], [2, 2, 2], [3, 3, 3], [1, 30, 1], [1, 1, 40], [30, 1, 1], [5, 1, 1], [1, 5, 1]])
+    mined.hard = [places, places + 1]
+    looked_at = {(run, tuple(at)) for run in (0, 1) for at in mined.hard[run]}
+    hits = [
+        c for c in mined.epoch(0) if any((c.run, tuple(at)) in looked_at for at in SHAPE.centres(np.array(c.start)))
+    ]
+    assert len(hits) >= 8
+
+
+@pytest.mark.parametrize(
+    ("rotations", "flips", "count"),
+    [
+        ("none", False, 1),
+        ("none", True, 8),
+        ("tilt-axis", False, 4),
+        ("tilt-axis", True, 8),
+        ("z", False, 4),
+        ("z", True, 16),
+        ("all", False, 24),
+        ("all", True, 48),
+    ],
+)
+def test_the_number_of_orientations_is_that_of_the_symmetry_group(rotations, flips, count):
+    found = orientations(Augmentation(rotations=rotations, flips=flips))
+    assert len(found) == len(set(found)) == count
+    assert ((0, 1, 2), (False, False, False)) in found
+
+
+def turned(volume: np.ndarray, axes: tuple[int, int, int], reverse: tuple[bool, bool, bool]) -> np.ndarray:
+    return np.flip(volume, [i for i, r in enumerate(reverse) if r]).transpose(axes)
+
+
+@pytest.mark.parametrize("rotations", ["none", "tilt-axis", "z", "all"])
+@pytest.mark.parametrize("flips", [False, True])
+def test_orientations_are_a_group_and_mirror_only_where_flips_are_allowed(rotations, flips):
+    marked = np.arange(27).reshape(3, 3, 3)
+    allowed = orientations(Augmentation(rotations=rotations, flips=flips))
+    images = {turned(marked, *o).tobytes() for o in allowed}
+    assert len(images) == len(allowed)
+    assert {turned(turned(marked, *a), *b).tobytes() for a, b in product(allowed, allowed)} == images
+    axes = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"))
+    for o in allowed:
+        seen = np.stack([turned(axis, *o) for axis in axes])
+        matrix = np.stack([seen[:, 2, 1, 1], seen[:, 1, 2, 1], seen[:, 1, 1, 2]])
+        assert flips or np.linalg.det(matrix) > 0
+
+
+def missing_wedge(size: int = 9, limit: float = 60.0) -> np.ndarray:
+    """Spatial frequencies (zyx, odd size, centred) that tilts of up to this many degrees about y reach."""
+    steps = np.arange(size) - size // 2
+    z, _, x = np.meshgrid(steps, steps, steps, indexing="ij")
+    return np.abs(z) <= np.tan(np.deg2rad(limit)) * np.abs(x) + 1e-9
+
+
+@pytest.mark.parametrize("rotations", ["none", "tilt-axis"])
+def test_the_missing_wedge_stays_where_it_is_under_tilt_axis_orientations(rotations):
+    wedge = missing_wedge()
+    assert 0.1 < wedge.mean() < 0.9
+    for o in orientations(Augmentation(rotations=rotations, flips=True)):
+        assert np.array_equal(turned(wedge, *o), wedge)
+
+
+def test_turning_about_z_keeps_the_beam_but_turns_the_tilt_axis():
+    about_z = [turned(missing_wedge(), *o) for o in orientations(Augmentation(rotations="z", flips=False))]
+    assert sum(not np.array_equal(w, missing_wedge()) for w in about_z) == 2
+    tower = np.zeros((3, 3, 3))
+    tower[2, 1, 1] = 1
+    assert all(np.array_equal(turned(tower, *o), tower) for o in orientations(Augmentation(rotations="z", flips=False)))
