@@ -144,7 +144,7 @@ def test_an_old_file_survives_a_failure(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(DataError, match=r"cannot write '.*figure.png': No space left"):
+    with pytest.raises(DataError, match=r"cannot write .*figure.png: No space left"):
         write_replacing(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in path.parent.iterdir()] == ["figure.png"]

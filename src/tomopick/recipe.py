@@ -60,7 +60,7 @@ class Recipe(_Frozen):
     hard_negatives: float = Field(default=0.5, ge=0, le=1, description="Share of background crops that is mined.")
     mine_from: int = Field(default=5, ge=0, description="First epoch that mines hard negatives.")
     mine_every: int = Field(default=5, ge=1, description="Epochs between minings.")
-    learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup: float = Field(default=0.03, ge=0, lt=1, description="Share of the schedule in which the rate rises.")
     gradient_clip: float = Field(default=1.0, gt=0)

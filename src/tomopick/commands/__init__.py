@@ -1,0 +1,1 @@
+"""What the commands do, one module each; `tomopick.cli` only names and documents them."""

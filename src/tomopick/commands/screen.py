@@ -1,0 +1,39 @@
+"""What commands say to the terminal: notices, progress, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["notice", "out", "progress_bar", "table"]
+
+out = Console()
+_errors = Console(stderr=True)
+
+
+def notice(text: str) -> None:
+    """Something the user should know, on standard error."""
+    _errors.print(f"notice: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
+    """A bar on standard error; give the function the share that is done, 0 to 1."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_errors, transient=True) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table on standard output: the first column text, the others numbers."""
+    drawn = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for row in rows:
+        drawn.add_row(*row)
+    out.print(drawn)

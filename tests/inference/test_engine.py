@@ -1,0 +1,168 @@
+"""Dense inference: each score is what the network says of the crop about that voxel, and nothing else."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from tomopick.data.normalise import scaling_of
+from tomopick.errors import TomopickError
+from tomopick.inference import engine
+from tomopick.inference.engine import dense_pass, score_map
+from tomopick.models.modelfile import Model, ModelSpec
+from tomopick.models.registry import build
+from tomopick.objects import ParticleObject
+from tomopick.recipe import Normalisation
+from tomopick.tomogram import Tomogram
+
+OBJECTS = (ParticleObject(name="a", radius=60, label=1), ParticleObject(name="b", radius=90, label=2))
+Triple = tuple[int, int, int]
+
+
+def random_model(window: int = 16, spacing: float = 10.0) -> Model:
+    """A network whose scores differ much from place to place."""
+    torch.manual_seed(window)
+    arguments = {"num_classes": 3, "window": window}
+    network = build("cryoet3dcnn", arguments)
+    with torch.no_grad():
+        for name, value in network.named_buffers():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 2.0)
+        network.classifier[3].weight.mul_(40 / window)
+    spec = ModelSpec(
+        architecture="cryoet3dcnn",
+        arguments=arguments,
+        objects=OBJECTS,
+        spacing=spacing,
+        normalisation=Normalisation(method="standard", clip=4.0),
+    )
+    return Model(network.eval(), spec)
+
+
+def noise(shape: Triple, spacing: float = 10.0) -> Tomogram:
+    volume = np.random.default_rng(0).normal(3.0, 20.0, shape).astype(np.float32)
+    return Tomogram(volume, spacing, "t")
+
+
+@torch.inference_mode()
+def alone(model: Model, tomogram: Tomogram, voxel: Triple) -> np.ndarray:
+    """Probabilities from the one context crop about a voxel: its window and 8 voxels more on each side."""
+    half = model.spec.arguments["window"] // 2 + 8
+    z, y, x = voxel
+    crop = tomogram.read((z - half, y - half, x - half), (z + half, y + half, x + half))
+    scaled = scaling_of(tomogram, model.spec.normalisation)(crop)
+    cells = model.network.embed(torch.from_numpy(scaled)[None, None])
+    logits = model.network.classify(cells)
+    assert logits.shape == (1, 3, 1, 1, 1)
+    return torch.softmax(logits, dim=1)[0, :, 0, 0, 0].numpy()
+
+
+def places(counts: Triple, number: int = 10) -> list[Triple]:
+    """All corners of a grid and some points inside."""
+    rng = np.random.default_rng(1)
+    inside = [tuple(int(v) for v in rng.integers(counts)) for _ in range(number)]
+    return [*product(*[(0, n - 1) for n in counts]), *inside]
+
+
+def check_against_lone_crops(model: Model, tomogram: Tomogram, stride: int, at: list[Triple] | None = None) -> None:
+    scores = score_map(model, tomogram, stride)
+    counts = scores.array.shape[1:]
+    assert counts == tuple(-(-n // stride) for n in tomogram.shape)
+    looked_at = at or places(counts)
+    dense = np.array([scores.array[(slice(None), *i)] for i in looked_at])
+    single = np.array([alone(model, tomogram, tuple(stride * v for v in i)) for i in looked_at])
+    assert np.abs(dense - single).max() < 1e-4
+    assert single.std(axis=0).max() > 0.02  # else the comparison says nothing
+
+
+@pytest.mark.parametrize("stride", [8, 4, 2])
+@pytest.mark.parametrize("window", [16, 24])
+def test_each_score_is_that_of_its_own_crop(window, stride):
+    check_against_lone_crops(random_model(window), noise((20, 27, 33)), stride)
+
+
+def test_each_score_is_that_of_its_own_crop_with_the_window_of_the_design():
+    at = [(0, 0, 0), (1, 2, 1), (2, 3, 3)]
+    check_against_lone_crops(random_model(64), noise((24, 25, 32)), 8, at)
+
+
+@pytest.mark.parametrize("tile", [1, 2, 3])
+def test_tiles_and_slabs_leave_no_seams(tile, monkeypatch):
+    model, tomogram = random_model(), noise((33, 41, 52))
+    whole = score_map(model, tomogram, 8)
+    monkeypatch.setattr(engine, "TILE_CELLS", tile)
+    monkeypatch.setattr(engine, "SLAB", tile)
+    assert np.abs(score_map(model, tomogram, 8).array - whole.array).max() < 1e-4
+    check_against_lone_crops(model, tomogram, 8)
+
+
+def test_a_stride_refines_the_map_of_a_larger_one():
+    model, tomogram = random_model(), noise((20, 24, 30))
+    coarse, fine = score_map(model, tomogram, 8), score_map(model, tomogram, 4)
+    assert fine.array[:, ::2, ::2, ::2] == pytest.approx(coarse.array, abs=1e-4)
+
+
+def test_probabilities_sum_to_one_and_the_map_says_what_it_is():
+    scores = score_map(random_model(), noise((20, 24, 30)), 4)
+    assert scores.array.dtype == np.float32
+    assert scores.array.sum(axis=0) == pytest.approx(1.0, abs=1e-5)
+    assert scores.array.min() >= 0
+    assert (scores.stride, scores.offset, scores.spacing) == (4, (0.0, 0.0, 0.0), 10.0)
+    assert (scores.objects, scores.name) == (("a", "b"), "t")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 17, 9), (2, 40, 5)])
+@pytest.mark.parametrize("stride", [8, 2])
+def test_a_tomogram_smaller_than_a_window_works(shape, stride):
+    volume = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    if shape == (1, 1, 1):
+        with pytest.raises(TomopickError, match="one value"):
+            score_map(random_model(), Tomogram(volume, 10.0, "t"), stride)
+    else:
+        check_against_lone_crops(random_model(), Tomogram(volume, 10.0, "t"), stride)
+
+
+@pytest.mark.parametrize("stride", [0, -4, 3, 16])
+def test_a_stride_that_does_not_fit_is_refused(stride):
+    with pytest.raises(TomopickError, match=f"stride {stride} does not divide the network's stride of 8"):
+        score_map(random_model(), noise((8, 8, 8)), stride)
+
+
+def test_a_pass_starts_where_it_is_told():
+    model, tomogram = random_model(), noise((30, 30, 30))
+    scaling = scaling_of(tomogram, model.spec.normalisation)
+    found = dense_pass(model.network, tomogram, scaling, (5, 3, 7), (2, 3, 2), torch.device("cpu"))
+    for i in product(range(2), range(3), range(2)):
+        at = tuple(a + 8 * b for a, b in zip((5, 3, 7), i, strict=True))
+        assert found[(slice(None), *i)] == pytest.approx(alone(model, tomogram, at), abs=1e-4)
+
+
+def test_units_of_the_densities_do_not_matter():
+    model, tomogram = random_model(), noise((20, 24, 30))
+    other = Tomogram(tomogram[:, :, :] * 0.01 - 7, 10.0, "t")
+    assert score_map(model, other, 8).array == pytest.approx(score_map(model, tomogram, 8).array, abs=1e-3)
+
+
+def test_another_voxel_spacing_is_resampled_and_nearly_the_same_is_not():
+    model = random_model(spacing=20.0)
+    scores = score_map(model, noise((30, 34, 38), spacing=10.0), 8)
+    assert scores.spacing == 20.0
+    assert scores.array.shape == (3, 2, 3, 3)
+    assert score_map(random_model(), noise((16, 16, 16), 10.012), 8).spacing == 10.012
+
+
+def test_progress_rises_to_one():
+    told: list[float] = []
+    score_map(random_model(), noise((20, 24, 30)), 4, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+
+
+def test_a_trained_network_is_left_ready_for_use():
+    model = random_model()
+    model.network.train()
+    first = score_map(model, noise((16, 16, 16)), 8).array
+    assert np.array_equal(score_map(model, noise((16, 16, 16)), 8).array, first)
