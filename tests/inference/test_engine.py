@@ -31,7 +31,7 @@ def random_model(window: int = 16, spacing: float = 10.0) -> Model:
         for name, value in network.named_buffers():
             if name.endswith("running_var"):
                 value.uniform_(0.5, 2.0)
-        network.classifier[3].weight.mul_(40 / window)
+        network.classifier[3].weight.mul_(30)
     spec = ModelSpec(
         architecture="cryoet3dcnn",
         arguments=arguments,
@@ -81,7 +81,7 @@ def check_against_lone_crops(model: Model, tomogram: Tomogram, stride: int, at: 
 @pytest.mark.parametrize("stride", [8, 4, 2])
 @pytest.mark.parametrize("window", [16, 24])
 def test_each_score_is_that_of_its_own_crop(window, stride):
-    check_against_lone_crops(random_model(window), noise((20, 27, 33)), stride)
+    check_against_lone_crops(random_model(window), noise((12, 17, 21)), stride)
 
 
 def test_each_score_is_that_of_its_own_crop_with_the_window_of_the_design():
@@ -89,9 +89,9 @@ def test_each_score_is_that_of_its_own_crop_with_the_window_of_the_design():
     check_against_lone_crops(random_model(64), noise((24, 25, 32)), 8, at)
 
 
-@pytest.mark.parametrize("tile", [1, 2, 3])
+@pytest.mark.parametrize("tile", [2, 3])
 def test_tiles_and_slabs_leave_no_seams(tile, monkeypatch):
-    model, tomogram = random_model(), noise((33, 41, 52))
+    model, tomogram = random_model(), noise((25, 33, 41))
     whole = score_map(model, tomogram, 8)
     monkeypatch.setattr(engine, "TILE_CELLS", tile)
     monkeypatch.setattr(engine, "SLAB", tile)

@@ -50,7 +50,7 @@ def test_places_between_grid_points_are_found_within_a_quarter_of_a_grid_step(st
         truth = rng.uniform(200, 550, 3)
         found = find_peaks(painted([("small", tuple(truth), 0.9)], stride, grid), OBJECTS)
         assert len(found) == 1
-        assert np.linalg.norm(found.xyz()[0] - truth) < 0.25 * stride * SPACING
+        assert np.abs(found.xyz()[0] - truth).max() < 0.25 * stride * SPACING
 
 
 def test_the_offset_of_the_map_counts():
@@ -76,10 +76,10 @@ def test_the_score_is_the_value_of_the_map_at_its_maximum():
 def test_two_of_an_object_are_told_apart_beyond_the_excluded_distance_only():
     apart, together = 1.4 * LARGE.radius, 0.7 * LARGE.radius
     for distance, count in ((apart, 2), (together, 1)):
-        peaks = [("large", (300.0, 400.0, 400.0), 0.9), ("large", (300.0 + distance, 400.0, 400.0), 0.7)]
+        peaks = [("large", (320.0, 400.0, 400.0), 0.9), ("large", (320.0 + distance, 400.0, 400.0), 0.7)]
         found = find_peaks(painted(peaks), OBJECTS)
         assert len(found) == count
-        assert found.scores().max() == pytest.approx(0.9, abs=0.02)
+        assert found.scores().max() == pytest.approx(0.9)
 
 
 def test_crowding_sets_the_excluded_distance():
