@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor
 
 from tomopick.atomic import replacing
 from tomopick.errors import ModelFileError
@@ -28,11 +28,11 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = Field(default=1, description="Version of this header.")
+    format: Literal[1] = Field(default=1, description="Version of this header.")
     architecture: str = Field(description="Name of the network.")
     arguments: dict[str, Any] = Field(description="What it was built with.")
     objects: tuple[ParticleObject, ...] = Field(min_length=1, description="In the order of the network's classes.")
-    spacing: float = Field(gt=0, description="Voxel spacing in Angstrom that it was trained at.")
+    spacing: float = Field(gt=0, allow_inf_nan=False, description="Voxel spacing in Angstrom that it was trained at.")
     kind: str = Field(default="", description="Tomogram type that it was trained on, as copick names it.")
     normalisation: Normalisation = Field(default_factory=Normalisation)
     thresholds: dict[str, float] = Field(default_factory=dict, description="Least score of a pick, by object.")
@@ -62,7 +62,8 @@ def save_model(path: Path, model: Model) -> None:
     """
     weights = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata={KEY: model.spec.model_dump_json()})
+        # written by us, for safetensors would hide the file from all but its owner
+        temporary.write_bytes(save(weights, metadata={KEY: model.spec.model_dump_json()}))
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -79,10 +80,11 @@ def read_spec(path: Path) -> ModelSpec:
     if header is None:
         raise ModelFileError(f"{path} holds weights but no tomopick header; give a model that tomopick trained")
     try:
-        return ModelSpec.model_validate(json.loads(header))
-    except (ValidationError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelFileError(f"{path} has a header that this version does not understand: {first}") from error
+        return ModelSpec.model_validate_json(header)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).lstrip(": ")
+        raise ModelFileError(f"{path} has a header that this version does not understand: {what}") from error
 
 
 def load_model(path: str | Path) -> Model:
@@ -98,15 +100,22 @@ def load_model(path: str | Path) -> Model:
     spec = read_spec(path)
     with torch.device("meta"):
         network = build(spec.architecture, spec.arguments)
-    with safe_open(str(path), framework="pt") as file:
-        names = file.keys()
-        sizes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-        expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        if sizes != expected:
-            odd = sorted({n for n in {*sizes, *expected} if sizes.get(n) != expected.get(n)})
-            raise ModelFileError(
-                f"{path}: weights do not fit '{spec.architecture}' {spec.arguments}: {', '.join(odd[:3])}"
-            )
-        weights = {name: file.get_tensor(name) for name in names}
-    network.load_state_dict(weights, strict=True, assign=True)
+    classes = spec.arguments.get("num_classes", len(spec.objects) + 1)
+    if classes != len(spec.objects) + 1:
+        raise ModelFileError(f"{path} names {len(spec.objects)} objects for a network of {classes} classes")
+    network.load_state_dict(_weights(path, spec, network.state_dict()), strict=True, assign=True)
     return Model(network.requires_grad_(False).eval(), spec, path.stem)
+
+
+def _weights(path: Path, spec: ModelSpec, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, read only once their names and shapes are known to be right."""
+    with safe_open(str(path), framework="pt") as file:
+        sizes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        odd = [n for n in {*sizes, *expected} if n not in expected or sizes.get(n) != tuple(expected[n].shape)]
+        weights = {} if odd else {name: file.get_tensor(name) for name in sizes}
+    odd += [name for name, value in weights.items() if value.dtype != expected[name].dtype]
+    if odd:
+        raise ModelFileError(
+            f"{path}: weights do not fit '{spec.architecture}' {spec.arguments}: {', '.join(sorted(odd)[:3])}"
+        )
+    return weights

@@ -76,5 +76,6 @@ def build(name: str, arguments: dict[str, Any]) -> nn.Module:
         raise ModelFileError(f"unknown network '{name}'; known: {', '.join(names())}")
     try:
         return _BUILDERS[name](**arguments)
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"network '{name}' cannot be built with {arguments}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # the last: more than the memory, or a tensor, can hold
+        first = str(error).splitlines()[0]
+        raise ModelFileError(f"network '{name}' cannot be built with {arguments}: {first}") from error
