@@ -85,7 +85,18 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
         patch.setattr(training_task.DenseTask, "training_step", stop)
         with pytest.raises(RuntimeError, match="power"):
             fit(out)
-    return out, fit(out, resume=True)
+    assert (out / training_run.LAST).exists()
+    epochs: set[int] = set()
+
+    def watch(self: training_task.DenseTask, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        epochs.add(self.current_epoch)
+        return step(self, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_task.DenseTask, "training_step", watch)
+        trained = fit(out, resume=True)
+    assert epochs == {2, 3}
+    return out, trained
 
 
 def test_the_loss_falls_and_the_blobs_are_found(whole):

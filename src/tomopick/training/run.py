@@ -39,6 +39,7 @@ __all__ = ["Trained", "TrainingRun", "train"]
 
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
+UNKNOWN_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,8 @@ def _with_thresholds(path: Path, validation: Sequence[TrainingRun], history: pd.
     picks = Picks.join(find_peaks(score_map(model, run.tomogram), objects) for run in validation)
     truth = Picks.join(run.picks for run in validation)
     runs = [run.tomogram.name for run in validation]
-    thresholds = best_thresholds(picks, truth, objects, runs=runs)
+    # an object that was not found at all tells nothing about its threshold
+    thresholds = {o.name: UNKNOWN_THRESHOLD for o in objects} | best_thresholds(picks, truth, objects, runs=runs)
     result = evaluate(picks, truth, objects, runs=runs, thresholds=thresholds)
     provenance = model.spec.provenance | {
         "epochs": len(history), "minutes": round(minutes, 2), "validation_f4": result.score

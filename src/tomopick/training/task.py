@@ -24,9 +24,9 @@ __all__ = ["DenseTask", "class_weights"]
 
 HARD_SCORE = 0.3  # background that is this likely to be taken for a particle is worth another look
 HARD_PER_RUN = 200
-# Adam moves each weight by about the rate, so a layer's output by the rate times its inputs: layers with more inputs than
-# this get a rate that is as much lower (maximal update parametrisation, Yang et al. 2021). CryoET3DCNN's first Linear
-# has 65536, and no rate that suits its convolutions suits it.
+# Adam moves each weight by about the rate, so a layer's output by the rate times its inputs: layers with more inputs
+# than this get a rate that is as much lower (maximal update parametrisation, Yang et al. 2021). CryoET3DCNN's first
+# Linear has 65536, and no rate that suits its convolutions suits it.
 FAN_IN = 2048
 
 

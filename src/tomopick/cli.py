@@ -1,0 +1,303 @@
+"""The command line: names, options and help of each command; what they do is in `tomopick.commands`.
+
+Nothing heavy is imported here: `tomopick --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tomopick.errors import TomopickError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="tomopick",
+    help="Find and classify protein particles in cryo-electron tomograms.\n\n"
+    "The usual way: import (or simulate) a project, train on its annotated runs, pick the others, evaluate, report. "
+    "`tomopick demo` does all of it in a few minutes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Kind = Annotated[str, typer.Option("--tomogram", help="Tomogram type in copick projects, such as wbp or denoised.")]
+Spacing = Annotated[float | None, typer.Option("--voxel-spacing", help="Angstrom; overrides what files say.", min=0)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+Objects = Annotated[
+    list[str] | None, typer.Option("--object", help="NAME=RADIUS or NAME=RADIUS:WEIGHT (radius in A); repeatable.")
+]
+Runs = Annotated[str | None, typer.Option("--runs", help="Only these, separated by commas.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("runs/demo"),
+    minutes: Annotated[float, typer.Option(help="Minutes of training.", min=0.1)] = 4.0,
+    seed: int = 0,
+) -> None:
+    """Simulate, train, pick, evaluate and report: the whole way in under 8 minutes on two cores.
+
+    Example: `tomopick demo`
+    """
+    from tomopick.commands.demo import run_demo
+
+    page = run_demo(out, minutes, seed)
+    typer.echo(f"report: {page.resolve()}")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A folder of tomogram files, or a RELION 5 tomograms.star.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the new copick project.")],
+    picks: Annotated[Path | None, typer.Option(help="CSV or STAR file of annotations.")] = None,
+    objects: Annotated[
+        list[str] | None,
+        typer.Option("--object", help="NAME=RADIUS, or NAME_IN_PICKS:NAME=RADIUS (radius in A); repeatable."),
+    ] = None,
+    kind: Kind = "wbp",
+    voxel_spacing: Spacing = None,
+) -> None:
+    """Make a copick project of what a lab has: tomogram files and picks.
+
+    Examples:
+
+    `tomopick import tomograms/ project/ --picks picks.star --object ribosome=150`
+
+    `tomopick import tomograms.star project/ --picks particles.star --object "80S:ribosome=150"`
+    """
+    from tomopick.commands.imports import import_lab
+
+    import_lab(source, out, picks, objects or [], kind, voxel_spacing)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder of the new project.")],
+    runs: Annotated[int, typer.Option(help="How many tomograms.", min=1)] = 3,
+    shape: Annotated[tuple[int, int, int], typer.Option(help="Voxels along z, y and x.")] = (96, 192, 192),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make a project of phantom tomograms with known particles: OUT/config.json and OUT/truth.csv.
+
+    Example: `tomopick simulate phantom --runs 3 --shape 96 192 192 --seed 0`
+    """
+    from tomopick.commands.simulate import simulate_project
+
+    _, truth = simulate_project(out, runs, shape, seed)
+    typer.echo(f"{out / 'config.json'}: {runs} tomograms with {len(truth)} particles; truth in {out / 'truth.csv'}")
+
+
+@app.command()
+def train(
+    project: Annotated[Path, typer.Argument(help="copick configuration (JSON), or the folder it lies in.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
+    model: Annotated[str | None, typer.Option(help="Network.  [default: cryoet3dcnn]")] = None,
+    tomogram: Kind = "wbp",
+    voxel_spacing: Spacing = None,
+    train_runs: Annotated[str | None, typer.Option(help="Runs to learn from.  [default: all others]")] = None,
+    val_runs: Annotated[str | None, typer.Option(help="Runs to validate on.  [default: the last fifth]")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose annotations; needed where several differ.")] = None,
+    session: Annotated[str | None, typer.Option(help="Which session's annotations.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="JSON file of training choices, as OUT/recipe.json.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs.  [default: 50]", min=1)] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Minutes; the schedule is fitted to them.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Crops in a step.  [default: 8]", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest rate.  [default: 0.001]")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.  [default: auto]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]", min=0)] = None,
+    seeds: Annotated[int, typer.Option(help="Train this often, with seeds counting up.", min=1)] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in OUT.")] = False,
+    device: Device = "cpu",
+    devices: Annotated[int, typer.Option(help="GPUs; several train together (DDP).", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that prepare crops.", min=0)] = 0,
+) -> None:
+    """Train a network on annotated runs; the best model is left at OUT/model.safetensors.
+
+    Runs are split whole: a run is for training or for validation. The score thresholds stored in the model are the
+    best ones for F4 on the validation runs.
+
+    Examples:
+
+    `tomopick train project/config.json --out runs/first --val-runs TS_3 --time-limit 30`
+
+    `tomopick train project/config.json --out runs/first --val-runs TS_3 --resume`
+    """
+    from tomopick.commands.sources import split_names
+    from tomopick.commands.train import read_recipe, train_project
+
+    changes = {
+        "model": model, "epochs": epochs, "time_limit": time_limit, "batch_size": batch_size,
+        "learning_rate": learning_rate, "precision": precision, "seed": seed,
+    }  # fmt: skip
+    train_project(
+        project, out, read_recipe(recipe, dict(changes)), kind=tomogram, spacing=voxel_spacing,
+        training=split_names(train_runs), validation=split_names(val_runs), user=user, session=session, seeds=seeds,
+        resume=resume, device=device, devices=devices, workers=workers,
+    )  # fmt: skip
+
+
+@app.command()
+def pick(
+    model: Annotated[Path, typer.Argument(help="Model file that `tomopick train` left.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="copick project, tomogram file or folder.")],
+    out: Annotated[Path, typer.Option(help="Picks file: .csv (CZII form and score) or .star (RELION).")],
+    tomogram: Kind = "",
+    voxel_spacing: Spacing = None,
+    runs: Runs = None,
+    stride: Annotated[int, typer.Option(help="Voxels between scores: 8 (fast), 4 or 2 (fine).")] = 4,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score for all objects, instead of the model's.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Volume of the tomogram's shape, above 0 where to look.")] = None,
+    border: Annotated[float, typer.Option(help="Angstrom to keep clear at each face.", min=0)] = 0.0,
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 (faster, scores differ a little).")] = "fp32",
+    device: Device = "cpu",
+    pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels instead of RELION 5's centred A.")] = False,
+    write_copick: Annotated[
+        bool, typer.Option("--write-copick", help="Also into the project, as user tomopick.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find particles in tomograms and write them as CSV or STAR, and into copick projects.
+
+    Each tomogram's picks are written as it finishes. A tomogram that fails is reported at the end and does not stop
+    the others; started again, the command goes on with what is not finished.
+
+    Examples:
+
+    `tomopick pick model.safetensors project/config.json --out picks.csv --runs TS_5,TS_6`
+
+    `tomopick pick model.safetensors tomograms/ --out picks.star --voxel-spacing 10`
+    """
+    from tomopick.commands.pick import PickOptions, pick_all
+    from tomopick.commands.sources import split_names
+
+    options = PickOptions(tomogram, voxel_spacing, stride, threshold, border, mask, precision, device, pixels)
+    failures = pick_all(
+        model, inputs, out, options, runs=split_names(runs), write_copick=write_copick, overwrite=overwrite
+    )
+    typer.echo(f"picks: {out}" if out.exists() else "no picks were written")
+    if failures:
+        typer.echo("\n".join(["", f"{len(failures)} tomograms failed:", *failures]), err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    truth: Annotated[Path, typer.Option(help="copick project, CSV or STAR of true particles.")],
+    picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there too.")] = None,
+    beta: Annotated[float, typer.Option(help="Recall counts beta times as much as precision.", min=0)] = 4.0,
+    runs: Runs = None,
+    objects: Objects = None,
+    user: Annotated[str | None, typer.Option(help="Of a project's truth: this user's picks.")] = None,
+    session: Annotated[str | None, typer.Option(help="Of a project's picks: this model's.")] = None,
+) -> None:
+    """Score picks against the truth as the CZII challenge does (weighted F-beta), with precision, recall and more.
+
+    Examples:
+
+    `tomopick evaluate --truth project/config.json --picks picks.csv --runs TS_5,TS_6`
+
+    `tomopick evaluate --truth truth.csv --picks picks.csv --object mine=80 --json scores.json`
+    """
+    from tomopick.commands.evaluate import evaluate_files
+    from tomopick.commands.sources import split_names
+
+    evaluate_files(
+        truth, picks, beta=beta, runs=split_names(runs), objects=objects or [], user=user, session=session,
+        json_path=json_file,
+    )  # fmt: skip
+
+
+@app.command()
+def report(
+    picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
+    inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT...]", help="Tomograms to show.")] = None,
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
+    truth: Annotated[Path | None, typer.Option(help="copick project, CSV or STAR of true particles.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model file, for its card.")] = None,
+    training: Annotated[Path | None, typer.Option(help="Folder of its training, for the loss curves.")] = None,
+    tomogram: Kind = "",
+    voxel_spacing: Spacing = None,
+    runs: Runs = None,
+    objects: Objects = None,
+) -> None:
+    """Write one HTML page with scores, curves and slices that show what was found, missed and wrong.
+
+    Example: `tomopick report project/config.json --picks picks.csv --truth truth.csv --model model.safetensors`
+    """
+    from tomopick.commands.evaluate import report_files
+    from tomopick.commands.sources import split_names
+
+    page = report_files(
+        out, picks, truth, inputs or [], model=model, training=training, kind=tomogram, spacing=voxel_spacing,
+        runs=split_names(runs), objects=objects or [],
+    )  # fmt: skip
+    typer.echo(f"report: {page.resolve()}")
+
+
+@app.command()
+def memory(
+    out: Annotated[Path, typer.Option(help="Folder for memory.json, memory.csv and memory_usage.png.")],
+    model: Annotated[str, typer.Option(help="Network.")] = "cryoet3dcnn",
+    window: Annotated[int, typer.Option(help="Edge of the input in voxels.", min=1)] = 64,
+    batch: Annotated[int, typer.Option(help="Inputs at a time.", min=1)] = 1,
+    classes: Annotated[int, typer.Option(help="Objects and background.", min=2)] = 7,
+    device: Device = "cpu",
+) -> None:
+    """Measure the memory of a network by layer, in training and in use, beside what its shapes say.
+
+    Example: `tomopick memory --model cryoet3dcnn --window 64 --batch 1 --classes 7 --out memory`
+    """
+    from tomopick.commands.memory import measure
+
+    measure(out, model, window, batch, classes, device)
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="Tomogram, picks file, copick project or model.")],
+    voxel_spacing: Spacing = None,
+) -> None:
+    """Say what a file holds: size and spacing of a tomogram, counts of picks, runs of a project, a model's card.
+
+    Examples: `tomopick info ts.mrc`, `tomopick info model.safetensors`
+    """
+    from tomopick.commands.info import describe
+
+    describe(path, voxel_spacing)
+
+
+def _one_line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if issubclass(category, UserWarning):
+        print(f"notice: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line. Bad input is one line on standard error and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.showwarning = _one_line
+    try:
+        app()
+    except TomopickError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

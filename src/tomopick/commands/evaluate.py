@@ -1,0 +1,121 @@
+"""`tomopick evaluate` and `tomopick report`: picks against the truth, as numbers and as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tomopick.atomic import replacing
+from tomopick.commands.screen import notice, out, table
+from tomopick.commands.sources import is_project, objects_for, picks_of, project_at, tomograms_of
+from tomopick.errors import DataError
+from tomopick.evaluation import Evaluation, evaluate
+from tomopick.models.modelfile import read_spec
+from tomopick.report import write_report
+
+__all__ = ["card_of", "evaluate_files", "print_evaluation", "report_files"]
+
+
+def evaluate_files(
+    truth_path: Path,
+    picks_path: Path,
+    *,
+    beta: float,
+    runs: list[str] | None,
+    objects: Sequence[str],
+    user: str | None = None,
+    session: str | None = None,
+    json_path: Path | None = None,
+) -> Evaluation:
+    """Evaluate a picks file or project against a truth file or project, print it, and perhaps write it as JSON."""
+    known = objects_for([truth_path, picks_path], objects)
+    truth = picks_of(truth_path, annotated=True, user=user)
+    picks = picks_of(picks_path, annotated=False, session=session)
+    counted = runs or truth.runs
+    silent = [run for run in counted if run not in picks.runs]
+    if silent:
+        notice(f"no picks in {', '.join(silent)}: all their particles count as missed; choose runs with --runs")
+    result = evaluate(picks, truth, known, beta=beta, runs=runs)
+    print_evaluation(result)
+    if json_path:
+        with replacing(json_path) as temporary:
+            temporary.write_text(json.dumps(result.to_json(), indent=2) + "\n")
+    return result
+
+
+def print_evaluation(result: Evaluation, title: str = "") -> None:
+    """The scores as a table, and the weighted score in a line of its own."""
+    rows = []
+    for name, s in result.by_object.items():
+        error = "" if s.localisation_error_angstrom is None else f"{s.localisation_error_angstrom:.1f}"
+        counts = [str(s.tp), str(s.fp), str(s.fn)]
+        ratios = [f"{v:.3f}" for v in (s.precision, s.recall, s.f1, s.f_beta, s.average_precision)]
+        rows.append([name, *counts, *ratios, error])
+    columns = ["object", "TP", "FP", "FN", "precision", "recall", "F1", f"F{result.beta:g}", "AP", "error (A)"]
+    table(title or f"Picks in {len(result.runs)} runs", columns, rows)
+    spread = ""
+    if result.interval is not None:
+        spread = f"  (95 % over runs: {result.interval[0]:.4f} to {result.interval[1]:.4f})"
+    out.print(f"weighted F{result.beta:g}: {result.score:.4f}{spread}", highlight=False)
+
+
+def card_of(model: Path) -> dict[str, object]:
+    """What a report says about a model."""
+    spec = read_spec(model)
+    return {
+        "file": model.name,
+        "network": spec.architecture,
+        "arguments": spec.arguments,
+        "objects": ", ".join(o.name for o in spec.objects),
+        "voxel spacing": f"{spec.spacing:g} A",
+        "tomogram type": spec.kind or "not said",
+        "thresholds": {k: round(v, 4) for k, v in spec.thresholds.items()},
+        "training": spec.provenance,
+    }
+
+
+def report_files(
+    page: Path,
+    picks_path: Path,
+    truth_path: Path | None,
+    inputs: Sequence[Path],
+    *,
+    model: Path | None,
+    training: Path | None,
+    kind: str,
+    spacing: float | None,
+    runs: list[str] | None,
+    objects: Sequence[str],
+    most: int = 3,
+) -> Path:
+    """Write report.html of picks, with whatever else is given: truth, tomograms, model, training folder."""
+    known = objects_for([*inputs, *([truth_path] if truth_path else []), picks_path], objects)
+    picks = picks_of(picks_path, annotated=False)
+    truth = picks_of(truth_path, annotated=True) if truth_path else None
+    if truth is None and inputs and is_project(inputs[0]):
+        truth = project_at(inputs[0]).picks()
+        truth = truth if len(truth) else None
+    shown = runs or picks.runs
+    spec = read_spec(model) if model else None
+    wanted = spec.spacing if spec else 10.0
+    sources = (
+        tomograms_of(inputs, kind or (spec.kind if spec else "") or "wbp", spacing, wanted, None) if inputs else []
+    )
+    tomograms = [source.open() for source in sources if source.name in shown][:most]
+    histories = [pd.read_csv(training / "history.csv")] if training and (training / "history.csv").is_file() else []
+    if training and not histories:
+        raise DataError(f"{training} has no history.csv; give the folder that `tomopick train --out` made")
+    return write_report(
+        page,
+        title="Particle picks" if truth is None else "Particle picks against the truth",
+        objects=known,
+        evaluation=evaluate(picks, truth, known, runs=shown) if truth is not None else None,
+        picks=picks,
+        truth=truth,
+        tomograms=tomograms,
+        histories=histories,
+        model_card=card_of(model) if model else None,
+    )

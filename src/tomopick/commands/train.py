@@ -1,0 +1,116 @@
+"""`tomopick train`: from a copick project to a model file, once or with several seeds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tomopick.commands.screen import out, table
+from tomopick.commands.sources import project_at
+from tomopick.errors import DataError, TomopickError
+from tomopick.io.project import Project
+from tomopick.models.modelfile import read_spec
+from tomopick.plots import plot_training
+from tomopick.recipe import Recipe
+from tomopick.training.run import Trained, TrainingRun, train
+
+__all__ = ["read_recipe", "split_runs", "train_project"]
+
+
+def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
+    """The recipe of a JSON file, or the default one, with the changes that are not None."""
+    try:
+        base = json.loads(path.read_text()) if path else {}
+        return Recipe.model_validate(base | {k: v for k, v in changes.items() if v is not None})
+    except OSError as error:
+        raise DataError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except ValueError as error:
+        text = " ".join(str(error).split("\n")[1:3]) or str(error)
+        raise TomopickError(f"the training recipe does not hold: {' '.join(text.split())}") from error
+
+
+def split_runs(runs: Sequence[str], training: list[str] | None, validation: list[str] | None) -> tuple[list[str], ...]:
+    """Which runs train and which validate: those named, the others train; unnamed, the last fifth validates.
+
+    Raises:
+        DataError: a run that the project does not have, or too few runs to have one on each side.
+    """
+    unknown = sorted({*(training or []), *(validation or [])} - set(runs))
+    if unknown:
+        raise DataError(f"the project has no run {', '.join(unknown)}; it has {', '.join(runs)}")
+    if validation is None:
+        rest = [r for r in runs if r not in (training or [])]
+        if training is None:
+            rest = rest[-max(1, len(rest) // 5) :]
+        validation = rest
+    chosen = [r for r in runs if r not in validation] if training is None else training
+    if not chosen or not validation:
+        raise DataError(f"training needs a run to learn from and another to validate on; the project has {len(runs)}")
+    return chosen, validation
+
+
+def train_project(
+    config: Path,
+    folder: Path,
+    recipe: Recipe,
+    *,
+    kind: str,
+    spacing: float | None,
+    training: list[str] | None,
+    validation: list[str] | None,
+    user: str | None = None,
+    session: str | None = None,
+    seeds: int = 1,
+    resume: bool = False,
+    device: str = "cpu",
+    devices: int = 1,
+    workers: int = 0,
+) -> Trained:
+    """Train on a project's annotated runs and leave model, log and curve in the folder.
+
+    With several seeds, each has a folder of its own in it, and the model with the lowest validation loss is copied up.
+    """
+    project = project_at(config)
+    chosen, held = split_runs(project.runs, training, validation)
+    sides = [[_run(project, r, kind, spacing, user, session) for r in names] for names in (chosen, held)]
+    counts = [sum(len(r.picks) for r in side) for side in sides]
+    out.print(
+        f"training on {', '.join(chosen)} ({counts[0]} particles), validating on {', '.join(held)} ({counts[1]})",
+        highlight=False,
+    )
+    results = []
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        where = folder / f"seed_{seed}" if seeds > 1 else folder
+        one = recipe.model_copy(update={"seed": seed})
+        results.append(
+            train(sides[0], sides[1], project.objects, one, where, resume=resume, device=device, devices=devices,
+                  workers=workers)
+        )  # fmt: skip
+    best = min(results, key=lambda r: float(r.history["val_loss"].min()))
+    if seeds > 1:
+        shutil.copyfile(best.model, folder / "model.safetensors")
+    caption = plot_training([r.history for r in results], folder / "training_progress.png")
+    _tell(best, folder, caption)
+    return best
+
+
+def _run(
+    project: Project, name: str, kind: str, spacing: float | None, user: str | None, session: str | None
+) -> TrainingRun:
+    return TrainingRun(project.tomogram(name, kind, spacing), project.picks(run=name, user=user, session=session))
+
+
+def _tell(best: Trained, folder: Path, caption: str) -> None:
+    spec = read_spec(best.model)
+    rows = [[name, f"{value:.2f}"] for name, value in spec.thresholds.items()]
+    table("Score thresholds, best F4 on the validation runs", ["object", "threshold"], rows)
+    epochs = len(best.history)
+    out.print(
+        f"{epochs} epochs, best validation loss {best.history['val_loss'].min():.4f}, "
+        f"weighted F4 on the validation runs {spec.provenance['validation_f4']:.3f}\n"
+        f"model   {folder / 'model.safetensors'}\n"
+        f"curve   {folder / 'training_progress.png'}  ({caption})",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
