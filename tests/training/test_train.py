@@ -140,9 +140,7 @@ def test_an_interruption_leaves_no_trace_in_the_weights(whole, resumed):
 
 
 def test_an_interruption_leaves_no_trace_in_the_picks(whole, resumed):
-    pd.testing.assert_frame_equal(
-        whole[1].validation_picks.table, resumed[1].validation_picks.table, check_exact=True
-    )
+    pd.testing.assert_frame_equal(whole[1].validation_picks.table, resumed[1].validation_picks.table, check_exact=True)
 
 
 def test_hard_negatives_were_mined(whole):
