@@ -54,7 +54,13 @@ def test_known_answer():
 
 
 def by_formula(
-    logits: np.ndarray, target: np.ndarray, alpha: float, gamma: float, weights: np.ndarray, smoothing: float, ignore: int
+    logits: np.ndarray,
+    target: np.ndarray,
+    alpha: float,
+    gamma: float,
+    weights: np.ndarray,
+    smoothing: float,
+    ignore: int,
 ) -> float:
     """The definition, sample by sample."""
     total, share = 0.0, 0.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,6 +76,20 @@ class _KeepBest(Callback):  # type: ignore[misc]
             found = {"best_epoch": trainer.current_epoch, "best_validation_loss": loss}
             provenance = self.spec.provenance | found
             save_model(self.path, Model(pl_module.network, self.spec.model_copy(update={"provenance": provenance})))
+
+
+class _EpochLines(Callback):  # type: ignore[misc]
+    """A line for each epoch, where output goes to a file and a bar would fill it."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: DenseTask) -> None:
+        train_loss, val_loss = (
+            np.mean(losses or [np.nan]) for losses in (pl_module.train_losses, pl_module.val_losses)
+        )
+        print(
+            f"epoch {trainer.current_epoch}: training loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
+            f"{pl_module.minutes():.1f} minutes",
+            flush=True,
+        )
 
 
 def train(
@@ -188,8 +204,12 @@ def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: i
         EarlyStopping("val_loss", patience=recipe.patience, check_on_train_epoch_end=True),
         ModelCheckpoint(out / "checkpoints", save_last=True, save_top_k=0, save_on_train_epoch_end=True),
     ]
-    if progress:
+    bar = progress and sys.stdout.isatty()
+    if bar:
         callbacks.append(RichProgressBar())
+    elif progress:
+        callbacks.append(_EpochLines())
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     return Trainer(
         max_epochs=recipe.epochs,
         accelerator=device,
@@ -198,7 +218,7 @@ def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: i
         precision=lightning_precision(recipe.precision, device),
         callbacks=callbacks,
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
-        enable_progress_bar=progress,
+        enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
