@@ -49,7 +49,10 @@ def lively(window: int, batch_norm: bool = True) -> CryoET3DCNN:
                     value.uniform_(0.5, 2.0)
                 for value in (layer.running_mean, layer.bias):
                     value.uniform_(-0.5, 0.5)
-        network.classifier[3].weight.mul_(100)
+        last = network.classifier[3]
+        last.weight.mul_(30)
+        edge = window + 16
+        last.bias.sub_(network(torch.randn(1, 1, edge, edge, edge)[:, :, 8:-8, 8:-8, 8:-8])[0])  # near even odds
     return network
 
 
