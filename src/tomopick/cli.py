@@ -139,8 +139,9 @@ def train(
         "model": model, "epochs": epochs, "time_limit": time_limit, "batch_size": batch_size,
         "learning_rate": learning_rate, "precision": precision, "seed": seed,
     }  # fmt: skip
+    written = recipe or (out / "recipe.json" if resume else None)
     train_project(
-        project, out, read_recipe(recipe, dict(changes)), kind=tomogram, spacing=voxel_spacing,
+        project, out, read_recipe(written, dict(changes)), kind=tomogram, spacing=voxel_spacing,
         training=split_names(train_runs), validation=split_names(val_runs), user=user, session=session, seeds=seeds,
         resume=resume, device=device, devices=devices, workers=workers,
     )  # fmt: skip

@@ -39,11 +39,12 @@ def scaling_of(tomogram: Tomogram, normalisation: Normalisation) -> Scaling:
     depth, height, width = tomogram.shape
     planes = np.unique(np.round(np.linspace(0, depth - 1, min(PLANES, depth))).astype(int))
     values = np.stack([tomogram.read((z, 0, 0), (z + 1, height, width)) for z in planes])
+    centre, scale = float(values.mean()), float(values.std())
     if normalisation.method == "robust":
-        centre = float(np.median(values))
-        scale = 1.4826 * float(np.median(np.abs(values - centre)))
-    else:
-        centre, scale = float(values.mean()), float(values.std())
+        median = float(np.median(values))
+        spread = 1.4826 * float(np.median(np.abs(values - median)))
+        if spread > 0:  # not where a mask has set most voxels to one value
+            centre, scale = median, spread
     if not scale > 0:
         raise DataError(
             f"tomogram '{tomogram.name}' holds one value almost everywhere ({centre:g}): nothing to see in it"

@@ -19,6 +19,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from tomopick.atomic import replacing
 from tomopick.curves import best_thresholds
 from tomopick.data.dataset import Annotated
 from tomopick.data.normalise import scaling_of
@@ -147,13 +148,15 @@ def train(
     task = DenseTask(network, recipe, shape, sides[0], sides[1], workers)
     model_path = out / "model.safetensors"
     trainer = _trainer(recipe, out, _KeepBest(model_path, spec), device, devices, progress)
-    (out / "recipe.json").write_text(recipe.model_dump_json(indent=2))
+    with replacing(out / "recipe.json") as temporary:
+        temporary.write_text(recipe.model_dump_json(indent=2) + "\n")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(task, ckpt_path=out / LAST if resume and (out / LAST).exists() else None, weights_only=True)
     history = pd.DataFrame(task.history).astype({"epoch": int})
-    history.to_csv(out / "history.csv", index=False)
+    with replacing(out / "history.csv") as temporary:
+        history.to_csv(temporary, index=False)
     return _with_thresholds(model_path, validation, history, task.minutes())
 
 
@@ -202,7 +205,9 @@ def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: i
         best,
         EMAWeightAveraging(decay=recipe.ema),
         EarlyStopping("val_loss", patience=recipe.patience, check_on_train_epoch_end=True),
-        ModelCheckpoint(out / "checkpoints", save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+        ModelCheckpoint(
+            out / "checkpoints", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
     ]
     bar = progress and sys.stdout.isatty()
     if bar:

@@ -24,6 +24,7 @@ __all__ = ["DenseTask", "class_weights"]
 
 HARD_SCORE = 0.3  # background that is this likely to be taken for a particle is worth another look
 HARD_PER_RUN = 200
+MINED_BOX = (16, 24, 24)  # score positions looked at in each run
 # Adam moves each weight by about the rate, so a layer's output by the rate times its inputs: layers with more inputs
 # than this get a rate that is as much lower (maximal update parametrisation, Yang et al. 2021). CryoET3DCNN's first
 # Linear has 65536, and no rate that suits its convolutions suits it.
@@ -112,16 +113,13 @@ class DenseTask(LightningModule):  # type: ignore[misc]
     def on_fit_start(self) -> None:
         self._started = time.monotonic()
 
-    def on_train_start(self) -> None:
-        # a resumed run builds its first loader before it knows the epoch: build it again
-        self.trainer.fit_loop._combined_loader = None
-        self.trainer.fit_loop.setup_data()
-
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(int(np.random.default_rng([self.recipe.seed, 3, self.current_epoch]).integers(2**31)))
         self.train_losses = []
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # dropout follows from the step alone: loaders draw from the same generator, and not alike after a resume
+        seed = [self.recipe.seed, 3, self.global_step, self.global_rank]
+        torch.manual_seed(int(np.random.default_rng(seed).integers(2**31)))
         rate = self.rate(self.progress())
         for group in self.optimizers().optimizer.param_groups:
             group["lr"] = rate * group["width"]
@@ -182,8 +180,10 @@ class DenseTask(LightningModule):  # type: ignore[misc]
 
     def _false_positives(self, run: Annotated, rng: np.random.Generator) -> NDArray[np.int64]:
         stride = self.network.stride
-        z, y, x = (int(rng.integers(min(stride, n))) for n in run.tomogram.shape)
-        dz, dy, dx = (-(-(n - f) // stride) for n, f in zip(run.tomogram.shape, (z, y, x), strict=True))
+        # a random box is enough, and takes as long in a large tomogram as in a small one
+        dz, dy, dx = (min(most, -(-n // stride)) for n, most in zip(run.tomogram.shape, MINED_BOX, strict=True))
+        room = [n - stride * (d - 1) for n, d in zip(run.tomogram.shape, (dz, dy, dx), strict=True)]
+        z, y, x = (int(rng.integers(r)) for r in room)
         precision = "bf16" if "bf16" in str(self.trainer.precision) else "fp32"
         scores = dense_pass(
             self.network, run.tomogram, run.scaling, (z, y, x), (dz, dy, dx), self.device, precision

@@ -1,0 +1,192 @@
+"""CryoET3DCNN beside DeepFinder on the small simulated tomograms that DeepFinder ships for its own tests.
+
+FOLDER holds, for N = 1 to 7, tomoN_data.h5 (data set "dataset"), tomoN_objlist.xml (27 true particles of nine classes,
+in voxels) and tomoN_deepfinder_result.xml (what DeepFinder published that it finds there, with cluster sizes).
+Trains on tomograms 1 to 4, chooses epoch and thresholds on 5, tests on 6 and 7. The files do not say their voxel size,
+so it is taken as 10 A. A particle is found by a pick of its class within 5 voxels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from machine import Machine, peak_memory_gb
+from measure import (
+    TimedPicks,
+    answer,
+    markdown_table,
+    recipe_of,
+    timed_pick,
+    training_arguments,
+    training_lines,
+    write_results,
+)
+
+from tomopick.commands.train import train_project
+from tomopick.curves import best_thresholds, f_beta, threshold_curve
+from tomopick.errors import DataError
+from tomopick.evaluation import Evaluation, evaluate
+from tomopick.geometry import angstrom_from_voxel
+from tomopick.io.project import Project, create_project
+from tomopick.io.tomograms import read_tomogram
+from tomopick.models.modelfile import load_model
+from tomopick.objects import ParticleObject, distinct_color
+from tomopick.picks import Picks
+
+SPACING = 10.0
+KIND = "simulated"
+TRAINING, VALIDATION, TEST = ["tomo1", "tomo2", "tomo3", "tomo4"], ["tomo5"], ["tomo6", "tomo7"]
+OBJECTS = tuple(
+    ParticleObject(name=f"class-{i}", radius=100, label=i, color=distinct_color(i - 1)) for i in range(1, 10)
+)
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="DeepFinder's test tomograms, particles and results")
+    training_arguments(parser, minutes=20, epochs=400)
+    parser.add_argument("--window", type=int, default=64, help="edge of the network's window, voxels (%(default)s)")
+    return parser.parse_args()
+
+
+def particles(path: Path, run: str) -> Picks:
+    """Particles of one of DeepFinder's XML lists; the score is the cluster size, 1 where there is none.
+
+    Raises:
+        DataError: the file cannot be read, or is not such a list.
+    """
+    try:
+        found = list(ElementTree.parse(path).getroot().iter("object"))
+        zyx = [[float(one.attrib[axis]) for axis in "zyx"] for one in found]
+        sizes = [float(one.get("cluster_size", 1)) for one in found]
+        names = [f"class-{int(one.attrib['class_label'])}" for one in found]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is not a list of DeepFinder's objects: {error}") from error
+    xyz = angstrom_from_voxel(zyx, SPACING)
+    return Picks(pd.DataFrame(xyz, columns=["x", "y", "z"]).assign(run=run, object=names, score=sizes))
+
+
+def as_project(folder: Path, out: Path) -> Project:
+    """A copick project of DeepFinder's tomograms and true particles."""
+    project = create_project(out / "project" / "config.json", OBJECTS, name="DeepFinder test tomograms")
+    for run in [*TRAINING, *VALIDATION, *TEST]:
+        tomogram = read_tomogram(folder / f"{run}_data.h5", voxel_spacing=SPACING, dataset="dataset")
+        project.add_tomogram(run, KIND, SPACING, tomogram[:, :, :])
+        project.add_picks(particles(folder / f"{run}_objlist.xml", run), "deepfinder", "truth")
+    return project
+
+
+def scored(picks: Picks, truth: Picks, thresholds: Mapping[str, float]) -> Evaluation:
+    """F1 and counts on the test tomograms."""
+    return evaluate(picks, truth, OBJECTS, beta=1, runs=TEST, thresholds=thresholds)
+
+
+def largest_f1(picks: Picks, truth: Picks) -> dict[str, float]:
+    """The threshold of each class that gives the largest F1 on these very tomograms, the least of equals."""
+    curves = threshold_curve(picks, truth, OBJECTS, beta=1, runs=TEST)
+    best = curves.loc[curves.groupby("object")["f_beta"].idxmax()]
+    return dict(zip(best["object"], best["threshold"], strict=True))
+
+
+def pooled_f1(result: Evaluation) -> float:
+    """F1 of the counts of all classes together."""
+    every = result.overall
+    return float(f_beta(every.tp, every.fp, every.fn, 1))
+
+
+def f1_lines(results: Mapping[str, Evaluation]) -> list[str]:
+    """F1 by class and in all, a column for each picker, as a Markdown table."""
+    rows = [[o.name, *(f"{r.by_object[o.name].f1:.3f}" for r in results.values())] for o in OBJECTS]
+    rows.append(["**all**", *(f"**{pooled_f1(r):.3f}**" for r in results.values())])
+    return markdown_table(["F1", *results], rows)
+
+
+def count_lines(results: Mapping[str, Evaluation]) -> list[str]:
+    """Hits, false picks, misses and localisation error of each picker, as a Markdown table."""
+    rows = []
+    for name, result in results.items():
+        every = result.overall
+        error = every.localisation_error_angstrom
+        distance = "" if error is None else f"{error / SPACING:.2f}"
+        precision = every.tp / max(every.tp + every.fp, 1)
+        recall = every.tp / max(every.tp + every.fn, 1)
+        rows.append(
+            [name, *(str(n) for n in (every.tp, every.fp, every.fn)), f"{precision:.3f}", f"{recall:.3f}", distance]
+        )
+    return markdown_table(["picker", "hits", "false", "missed", "precision", "recall", "median error (voxels)"], rows)
+
+
+def result_lines(results: Mapping[str, Evaluation], timed: Mapping[str, TimedPicks], training: list[str]) -> list[str]:
+    """The whole page of results, as Markdown."""
+    seconds = ", ".join(f"{run} {t.seconds:.1f} s ({t.milliseconds:.3f} ms a position)" for run, t in timed.items())
+    return [
+        f"# CryoET3DCNN and DeepFinder on {' and '.join(TEST)}",
+        "",
+        *Machine().lines(),
+        f"- peak memory {peak_memory_gb():.2f} GB",
+        *training,
+        "",
+        "A hit is a true particle with a pick of its class within 5 voxels; counts are those of both test tomograms.",
+        f"CryoET3DCNN's thresholds are the best on {VALIDATION[0]} for F1, and for F4 (those in the model file).",
+        "DeepFinder's picks are its published ones, whose network may have been trained on these tomograms: all of them,",
+        "and those above the cluster size that gives each class its largest F1 on the test tomograms themselves.",
+        "",
+        *f1_lines(results),
+        "",
+        *count_lines(results),
+        "",
+        f"Picking in fp32, a score every 4 voxels: {seconds}.",
+    ]
+
+
+def main() -> None:
+    """Train, test, and print both beside each other."""
+    args = parsed()
+    published = Picks.join(particles(args.folder / f"{run}_deepfinder_result.xml", run) for run in TEST)
+    recipe = recipe_of(args, arguments={"window": args.window}, patience=100)
+    project = as_project(args.folder, args.out)
+    trained = train_project(
+        project.path,
+        args.out / "training",
+        recipe,
+        kind=KIND,
+        spacing=SPACING,
+        training=TRAINING,
+        validation=VALIDATION,
+    )
+    model = load_model(trained.model)
+    timed = {run: timed_pick(model, project.tomogram(run, KIND)) for run in TEST}
+    picks = Picks.join(t.picks for t in timed.values())
+    truth = Picks.join(project.picks(run=run) for run in TEST)
+    known = Picks.join(project.picks(run=run) for run in VALIDATION)
+    own = model.spec.thresholds  # stands in for a class that was not found in validation
+    for_f1 = own | best_thresholds(trained.validation_picks, known, OBJECTS, beta=1, runs=VALIDATION)
+    results = {
+        "CryoET3DCNN": scored(picks, truth, for_f1),
+        "CryoET3DCNN, F4 thresholds": scored(picks, truth, own),
+        "DeepFinder, all": scored(published, truth, {}),
+        "DeepFinder, best sizes": scored(published, truth, largest_f1(published, truth)),
+    }
+    facts = {
+        "machine": asdict(Machine()),
+        "peak_memory_gb": peak_memory_gb(),
+        "model": model.spec.model_dump(mode="json"),
+        "history": trained.history.to_dict(orient="list"),
+        "seconds": {run: t.seconds for run, t in timed.items()},
+        "pooled_f1": {name: pooled_f1(result) for name, result in results.items()},
+        "scores": {name: result.to_json() for name, result in results.items()},
+    }
+    lines = result_lines(results, timed, training_lines(model.spec, trained.history))
+    write_results(args.out, lines, facts, args.json)
+
+
+if __name__ == "__main__":
+    answer(main)

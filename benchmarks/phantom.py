@@ -1,0 +1,225 @@
+"""Train CryoET3DCNN on some runs of a copick project, pick others, score them as the CZII challenge does.
+
+Prints Markdown (also DIR/results.md): machine, training time and losses, picking time in float32 and bfloat16, peak
+memory, scores by object, and beside them a blob detector whose thresholds come from the same validation run. DIR also
+gets model.safetensors, training_progress.png and report.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+from machine import Machine, peak_memory_gb
+from measure import (
+    TimedPicks,
+    answer,
+    make_folder,
+    markdown_table,
+    recipe_of,
+    timed_pick,
+    training_arguments,
+    training_lines,
+    write_results,
+)
+
+from tomopick.blobs import find_blobs
+from tomopick.commands.evaluate import card_of
+from tomopick.commands.sources import project_at, split_names
+from tomopick.commands.train import train_project
+from tomopick.curves import best_thresholds
+from tomopick.evaluation import Evaluation, ObjectScore, evaluate
+from tomopick.io.project import Project
+from tomopick.models.memory import measure_memory
+from tomopick.models.modelfile import Model, load_model
+from tomopick.picks import Picks
+from tomopick.plots import plot_training
+from tomopick.report import write_report
+from tomopick.tomogram import Tomogram
+
+TRAIN, VALIDATION, TEST = "TS_6_4,TS_6_6,TS_69_2,TS_73_6", "TS_86_3", "TS_5_4,TS_99_9"
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What was measured on the test runs.
+
+    Attributes:
+        picked: picks and times by run, then by precision.
+        scores: evaluation by precision, with the model's own thresholds.
+        blobs: the blob detector's, with thresholds from the validation runs.
+    """
+
+    tomograms: list[Tomogram]
+    truth: Picks
+    picked: dict[str, dict[str, TimedPicks]]
+    scores: dict[str, Evaluation]
+    blobs: Evaluation
+
+    def picks(self, precision: str) -> Picks:
+        """All picks on the test runs, whatever their score."""
+        return Picks.join(by_precision[precision].picks for by_precision in self.picked.values())
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, help="copick project with annotated runs")
+    training_arguments(parser, minutes=45, epochs=50)
+    for name, runs in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)):
+        parser.add_argument(f"--{name}", default=runs, metavar="RUNS", help="separated by commas (%(default)s)")
+    parser.add_argument("--tomogram", default="wbp", help="tomogram type (%(default)s)")
+    parser.add_argument("--model", type=Path, metavar="PATH", help="test this model file and train none")
+    return parser.parse_args()
+
+
+def trained_model(args: argparse.Namespace) -> Path:
+    """The model file that was given, or that of a new training."""
+    if args.model is not None:
+        return Path(args.model)
+    trained = train_project(
+        args.config, args.out, recipe_of(args), kind=args.tomogram, spacing=None,
+        training=split_names(args.train), validation=split_names(args.val),
+    )  # fmt: skip
+    return trained.model
+
+
+def tested(project: Project, model: Model, runs: list[str], validation: list[str], kind: str) -> Tested:
+    """Pick the test runs in each precision, and score them and the blob detector."""
+    truth = {run: project.picks(run=run) for run in [*validation, *runs]}
+    tomograms = {run: project.tomogram(run, kind) for run in [*validation, *runs]}
+    picked = {run: {p: timed_pick(model, tomograms[run], p) for p in PRECISIONS} for run in runs}
+    asked = Picks.join(truth[run] for run in runs)
+    scores = {}
+    for precision in PRECISIONS:
+        found = Picks.join(picked[run][precision].picks for run in runs)
+        scores[precision] = evaluate(found, asked, project.objects, runs=runs, thresholds=model.spec.thresholds)
+    known = Picks.join(truth[run] for run in validation)
+    blobs = {run: find_blobs(tomograms[run], project.objects) for run in tomograms}
+    thresholds = best_thresholds(Picks.join(blobs[r] for r in validation), known, project.objects, runs=validation)
+    baseline = evaluate(
+        Picks.join(blobs[run] for run in runs), asked, project.objects, runs=runs, thresholds=thresholds
+    )
+    return Tested([tomograms[run] for run in runs], asked, picked, scores, baseline)
+
+
+def speed_lines(found: Tested) -> list[str]:
+    """Seconds for each test tomogram, as a Markdown table."""
+    rows = []
+    for tomogram in found.tomograms:
+        timed = found.picked[tomogram.name]
+        cells = [f(timed[p]) for p in PRECISIONS for f in (_seconds, _milliseconds)]
+        size = " x ".join(str(n) for n in tomogram.shape)
+        rows.append([tomogram.name, size, str(timed[PRECISIONS[0]].positions), *cells])
+    timings = [f"{p} ({unit})" for p in PRECISIONS for unit in ("s", "ms a position")]
+    return markdown_table(["run", "voxels, zyx", "window positions", *timings], rows)
+
+
+def _seconds(timed: TimedPicks) -> str:
+    return f"{timed.seconds:.1f}"
+
+
+def _milliseconds(timed: TimedPicks) -> str:
+    return f"{timed.milliseconds:.3f}"
+
+
+def score_lines(found: Tested) -> list[str]:
+    """Scores by object beside those of the blob detector, as a Markdown table."""
+    network, blobs = found.scores["fp32"], found.blobs
+    rows = [
+        [name, *_score_cells(score), f"{network.thresholds.get(name, 0):.3f}", f"{blobs.by_object[name].f_beta:.3f}"]
+        for name, score in network.by_object.items()
+    ]
+    rows.append(["all (weighted)", *_score_cells(network.overall), "", f"{blobs.score:.3f}"])
+    columns = ["object", "particles", "TP", "FP", "FN", "precision", "recall", "F1", "F4", "F4, 95 %", "AP"]
+    return markdown_table([*columns, "error (A)", "threshold", "blobs F4"], rows)
+
+
+def _score_cells(score: ObjectScore) -> list[str]:
+    counts = [str(n) for n in (score.tp + score.fn, score.tp, score.fp, score.fn)]
+    ratios = [f"{v:.3f}" for v in (score.precision, score.recall, score.f1, score.f_beta)]
+    interval = "{:.3f} to {:.3f}".format(*score.score_interval) if score.score_interval else ""
+    precision = "" if score.average_precision is None else f"{score.average_precision:.3f}"
+    error = "" if score.localisation_error_angstrom is None else f"{score.localisation_error_angstrom:.1f}"
+    return [*counts, *ratios, interval, precision, error]
+
+
+def result_lines(found: Tested, training: list[str], memory: list[str]) -> list[str]:
+    """The whole page of results, as Markdown."""
+    network = found.scores["fp32"]
+    interval = " (95 % over runs, rough with so few: {:.3f} to {:.3f})".format(*network.interval or (0, 0))
+    return [
+        f"# CryoET3DCNN on {', '.join(network.runs)}",
+        "",
+        f"Weighted F4 **{network.score:.3f}**{interval if network.interval else ''}; "
+        f"in bfloat16 {found.scores['bf16'].score:.3f}; blob detector {found.blobs.score:.3f}.",
+        "",
+        *Machine().lines(),
+        *memory,
+        *training,
+        "",
+        *score_lines(found),
+        "",
+        "Picking, from opening the tomogram to having its picks; a score every 4 voxels.",
+        "",
+        *speed_lines(found),
+    ]
+
+
+def facts_of(found: Tested, spec: dict[str, object], history: pd.DataFrame | None) -> dict[str, object]:
+    """Every figure, as JSON holds it."""
+    timings = {
+        run: {p: {"seconds": t.seconds, "positions": t.positions} for p, t in by_precision.items()}
+        for run, by_precision in found.picked.items()
+    }
+    return {
+        "machine": asdict(Machine()),
+        "model": spec,
+        "history": None if history is None else history.to_dict(orient="list"),
+        "picking": timings,
+        "scores": {precision: score.to_json() for precision, score in found.scores.items()},
+        "blobs": found.blobs.to_json(),
+    }
+
+
+def main() -> None:
+    """Train, test, print, and write the report."""
+    args = parsed()
+    make_folder(args.out)
+    project = project_at(args.config)
+    path = trained_model(args)
+    model = load_model(path)
+    after_training = peak_memory_gb()
+    found = tested(project, model, split_names(args.test) or [], split_names(args.val) or [], args.tomogram)
+    peaks = {"training_gb": None if args.model else after_training, "whole_gb": peak_memory_gb()}
+    memory = [
+        f"- peak memory {peaks['whole_gb']:.2f} GB" + ("" if args.model else f", training {after_training:.2f} GB")
+    ]
+    log = path.parent / "history.csv"
+    history = pd.read_csv(log) if log.is_file() else None
+    training = [] if history is None else training_lines(model.spec, history)
+    if history is not None:
+        plot_training([history], args.out / "training_progress.png")
+    window = model.spec.arguments.get("window", 64)
+    write_report(
+        args.out / "report.html",
+        title=f"CryoET3DCNN on {args.test.replace(',', ', ')}",
+        objects=project.objects,
+        evaluation=found.scores["fp32"],
+        picks=found.picks("fp32"),
+        truth=found.truth,
+        tomograms=found.tomograms,
+        histories=[] if history is None else [history],
+        memory=measure_memory(model.network, (1, 1, window, window, window)).bars,
+        model_card=card_of(path),
+        baseline=found.blobs,
+    )
+    facts = facts_of(found, model.spec.model_dump(mode="json"), history) | {"peak_memory": peaks}
+    write_results(args.out, result_lines(found, training, memory), facts, args.json)
+
+
+if __name__ == "__main__":
+    answer(main)
