@@ -28,7 +28,7 @@ from measure import (
 )
 
 from tomopick.commands.train import train_project
-from tomopick.curves import best_thresholds, f_beta, threshold_curve
+from tomopick.curves import best_thresholds, f_beta
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
 from tomopick.geometry import angstrom_from_voxel
@@ -50,7 +50,7 @@ def parsed() -> argparse.Namespace:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="DeepFinder's test tomograms, particles and results")
-    training_arguments(parser, minutes=20, epochs=400)
+    training_arguments(parser, minutes=20, epochs=400, patience=100)
     parser.add_argument("--window", type=int, default=64, help="edge of the network's window, voxels (%(default)s)")
     return parser.parse_args()
 
@@ -87,13 +87,6 @@ def as_project(folder: Path, out: Path) -> Project:
 def scored(picks: Picks, truth: Picks, thresholds: Mapping[str, float]) -> Evaluation:
     """F1 and counts on the test tomograms."""
     return evaluate(picks, truth, OBJECTS, beta=1, runs=TEST, thresholds=thresholds)
-
-
-def largest_f1(picks: Picks, truth: Picks) -> dict[str, float]:
-    """The threshold of each class that gives the largest F1 on these very tomograms, the least of equals."""
-    curves = threshold_curve(picks, truth, OBJECTS, beta=1, runs=TEST)
-    best = curves.loc[curves.groupby("object")["f_beta"].idxmax()]
-    return dict(zip(best["object"], best["threshold"], strict=True))
 
 
 def pooled_f1(result: Evaluation) -> float:
@@ -136,8 +129,8 @@ def result_lines(results: Mapping[str, Evaluation], timed: Mapping[str, TimedPic
         "",
         "A hit is a true particle with a pick of its class within 5 voxels; counts are those of both test tomograms.",
         f"CryoET3DCNN's thresholds are the best on {VALIDATION[0]} for F1, and for F4 (those in the model file).",
-        "DeepFinder's picks are its published ones, whose network may have been trained on these tomograms: all of them,",
-        "and those above the cluster size that gives each class its largest F1 on the test tomograms themselves.",
+        "DeepFinder's picks are all those that it published, with no threshold on the cluster size;",
+        "its network may have been trained on these tomograms.",
         "",
         *f1_lines(results),
         "",
@@ -151,7 +144,7 @@ def main() -> None:
     """Train, test, and print both beside each other."""
     args = parsed()
     published = Picks.join(particles(args.folder / f"{run}_deepfinder_result.xml", run) for run in TEST)
-    recipe = recipe_of(args, arguments={"window": args.window}, patience=100)
+    recipe = recipe_of(args, arguments={"window": args.window})
     project = as_project(args.folder, args.out)
     trained = train_project(
         project.path,
@@ -172,8 +165,7 @@ def main() -> None:
     results = {
         "CryoET3DCNN": scored(picks, truth, for_f1),
         "CryoET3DCNN, F4 thresholds": scored(picks, truth, own),
-        "DeepFinder, all": scored(published, truth, {}),
-        "DeepFinder, best sizes": scored(published, truth, largest_f1(published, truth)),
+        "DeepFinder": scored(published, truth, {}),
     }
     facts = {
         "machine": asdict(Machine()),

@@ -55,8 +55,9 @@ class Machine:
     def lines(self) -> list[str]:
         """The machine as Markdown list items."""
         versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        cores = f"{self.cores} cores, {self.threads} threads"
         return [
-            f"- machine: {self.processor}, {self.cores} cores, {self.threads} threads, {self.memory_gb:.1f} GB of memory",
+            f"- machine: {self.processor}, {cores}, {self.memory_gb:.1f} GB of memory",
             f"- system: {self.system}, Python {self.python}",
             f"- versions: {versions}",
         ]

@@ -75,19 +75,23 @@ class Losses:
         return cls(*(float(v) for v in (values.iloc[0], values.iloc[-1], values.min(), deviation)))
 
 
-def training_arguments(parser: argparse.ArgumentParser, minutes: float, epochs: int) -> None:
-    """Add --out, --json, --minutes, --epochs, --seed and --recipe."""
+def training_arguments(parser: argparse.ArgumentParser, minutes: float, epochs: int, patience: int) -> None:
+    """Add --out, --json, --minutes, --epochs, --patience, --seed and --recipe."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for all results")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     parser.add_argument("--minutes", type=float, default=minutes, help="time limit of the training (%(default)s)")
     parser.add_argument("--epochs", type=int, default=epochs, help="most epochs (%(default)s)")
+    parser.add_argument(
+        "--patience", type=int, default=patience, help="epochs without a better validation loss (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of the other training choices")
 
 
 def recipe_of(args: argparse.Namespace, **changes: object) -> Recipe:
     """The recipe that the arguments of `training_arguments` ask for."""
-    return read_recipe(args.recipe, {"time_limit": args.minutes, "epochs": args.epochs, "seed": args.seed, **changes})
+    asked = {"time_limit": args.minutes, "epochs": args.epochs, "patience": args.patience, "seed": args.seed}
+    return read_recipe(args.recipe, asked | changes)
 
 
 def timed_pick(model: Model, tomogram: Tomogram, precision: str = "fp32") -> TimedPicks:

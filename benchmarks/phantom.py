@@ -68,7 +68,7 @@ def parsed() -> argparse.Namespace:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="copick project with annotated runs")
-    training_arguments(parser, minutes=45, epochs=50)
+    training_arguments(parser, minutes=45, epochs=50, patience=15)
     for name, runs in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)):
         parser.add_argument(f"--{name}", default=runs, metavar="RUNS", help="separated by commas (%(default)s)")
     parser.add_argument("--tomogram", default="wbp", help="tomogram type (%(default)s)")
