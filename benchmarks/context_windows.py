@@ -50,8 +50,21 @@ def scores(network: CryoET3DCNN, contexts: torch.Tensor) -> tuple[NDArray[np.flo
     return torch.cat(plain).softmax(1).numpy(), torch.cat(dense).softmax(1).numpy()
 
 
+@torch.no_grad()
+def settle(network: CryoET3DCNN, contexts: torch.Tensor) -> None:
+    """Give the batch norms of an untrained network the statistics of these crops."""
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm3d):
+            layer.momentum = None  # the plain average over batches
+    for batch in contexts.split(4):
+        network.features(batch)
+
+
 def report(name: str, network: CryoET3DCNN, normalisation: Normalisation, count: int) -> None:
-    plain, dense = scores(network.eval(), crops(network, normalisation, count))
+    contexts = crops(network, normalisation, count)
+    if network.training:
+        settle(network, contexts)
+    plain, dense = scores(network.eval(), contexts)
     apart = np.abs(plain - dense)
     changed = (plain.argmax(1) != dense.argmax(1)).mean()
     spread = dense.std(axis=0).max()
@@ -61,7 +74,7 @@ def report(name: str, network: CryoET3DCNN, normalisation: Normalisation, count:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="a trained CryoET3DCNN, as `tomopick train` leaves it")
-    parser.add_argument("--windows", type=int, default=64, help="how many windows are looked at")
+    parser.add_argument("--windows", type=int, default=32, help="how many windows are looked at")
     arguments = parser.parse_args()
     print(f"{'network':32} {'mean':>8} {'most':>8} {'spread':>8} {'changed':>8}")
     for batch_norm in (False, True):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable
 from statistics import median
 
 import torch
+from machine import peak_memory_gb
 from torch.nn import functional
 
 from tomopick.inference.engine import keep_freed_memory
@@ -33,12 +32,6 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         times.append(time.perf_counter() - start)
     return median(times)
-
-
-def peak_megabytes() -> float:
-    """Peak resident memory of this process, in MB of 10^6 bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def inference(network: CryoET3DCNN, repeats: int) -> dict[str, float]:
@@ -80,9 +73,9 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {arguments.threads} threads, PyTorch {torch.__version__}")
     for what, time_taken in inference(network.eval(), arguments.repeats).items():
         print(f"{what:32} {1000 * time_taken:9.2f} ms a window")
-    print(f"{'peak resident memory':32} {peak_megabytes():9.0f} MB")
+    print(f"{'peak resident memory':32} {peak_memory_gb():9.2f} GB")
     print(f"{'training step, batch 8':32} {1000 * training(network.train(), arguments.repeats):9.2f} ms a window")
-    print(f"{'peak resident memory':32} {peak_megabytes():9.0f} MB")
+    print(f"{'peak resident memory':32} {peak_memory_gb():9.2f} GB")
 
 
 if __name__ == "__main__":
