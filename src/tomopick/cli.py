@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,7 +22,6 @@ app = typer.Typer(
     help="Find and classify protein particles in cryo-electron tomograms.\n\n"
     "The usual way: import (or simulate) a project, train on its annotated runs, pick the others, evaluate, report. "
     "`tomopick demo` does all of it in a few minutes.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -132,18 +131,19 @@ def train(
 
     `tomopick train project/config.json --out runs/first --val-runs TS_3 --resume`
     """
+    from tomopick.commands.device import chosen_device
     from tomopick.commands.sources import split_names
-    from tomopick.commands.train import read_recipe, train_project
+    from tomopick.commands.train import read_recipe, resumed_recipe, train_project
 
     changes = {
         "model": model, "epochs": epochs, "time_limit": time_limit, "batch_size": batch_size,
         "learning_rate": learning_rate, "precision": precision, "seed": seed,
     }  # fmt: skip
-    written = recipe or (out / "recipe.json" if resume else None)
+    written = recipe or (resumed_recipe(out) if resume else None)
     train_project(
         project, out, read_recipe(written, dict(changes)), kind=tomogram, spacing=voxel_spacing,
         training=split_names(train_runs), validation=split_names(val_runs), user=user, session=session, seeds=seeds,
-        resume=resume, device=device, devices=devices, workers=workers,
+        resume=resume, device=chosen_device(device), devices=devices, workers=workers,
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def pick(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="Volume of the tomogram's shape, above 0 where to look.")] = None,
     border: Annotated[float, typer.Option(help="Angstrom to keep clear at each face.", min=0)] = 0.0,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16 (faster, scores differ a little).")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
     device: Device = "cpu",
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels instead of RELION 5's centred A.")] = False,
     write_copick: Annotated[
@@ -180,10 +180,12 @@ def pick(
 
     `tomopick pick model.safetensors tomograms/ --out picks.star --voxel-spacing 10`
     """
+    from tomopick.commands.device import chosen_device
     from tomopick.commands.pick import PickOptions, pick_all
     from tomopick.commands.sources import split_names
 
-    options = PickOptions(tomogram, voxel_spacing, stride, threshold, border, mask, precision, device, pixels)
+    where = chosen_device(device)
+    options = PickOptions(tomogram, voxel_spacing, stride, threshold, border, mask, precision, where, pixels)
     failures = pick_all(
         model, inputs, out, options, runs=split_names(runs), write_copick=write_copick, overwrite=overwrite
     )
@@ -261,9 +263,10 @@ def memory(
 
     Example: `tomopick memory --model cryoet3dcnn --window 64 --batch 1 --classes 7 --out memory`
     """
+    from tomopick.commands.device import chosen_device
     from tomopick.commands.memory import measure
 
-    measure(out, model, window, batch, classes, device)
+    measure(out, model, window, batch, classes, chosen_device(device))
 
 
 @app.command()
@@ -285,19 +288,27 @@ def _one_line(message: Warning | str, category: type[Warning], *_: object, **__:
         print(f"notice: {' '.join(str(message).split())}", file=sys.stderr)
 
 
+def _refuse(reason: str) -> NoReturn:
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
 def main() -> None:
     """Run the command line. Bad input is one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = _one_line
     try:
-        app()
+        code = app(args=sys.argv[1:] or ["--help"], prog_name="tomopick", standalone_mode=False)
     except TomopickError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(str(error))
+    except typer.TyperException as error:  # options and arguments that do not hold
+        command = getattr(getattr(error, "ctx", None), "command_path", "tomopick")
+        _refuse(f"{error.format_message().rstrip('.')}; see {command} --help")
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
+    except MemoryError as error:
+        _refuse(f"not enough memory: {error}")
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

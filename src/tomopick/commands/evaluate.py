@@ -14,6 +14,7 @@ from tomopick.commands.sources import is_project, objects_for, picks_of, project
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
 from tomopick.models.modelfile import read_spec
+from tomopick.picks import Picks
 from tomopick.report import write_report
 
 __all__ = ["card_of", "evaluate_files", "print_evaluation", "report_files"]
@@ -35,6 +36,7 @@ def evaluate_files(
     truth = picks_of(truth_path, annotated=True, user=user)
     picks = picks_of(picks_path, annotated=False, session=session)
     counted = runs or truth.runs
+    _check_runs(counted, [truth, picks], [truth_path, picks_path])
     silent = [run for run in counted if run not in picks.runs]
     if silent:
         notice(f"no picks in {', '.join(silent)}: all their particles count as missed; choose runs with --runs")
@@ -46,13 +48,23 @@ def evaluate_files(
     return result
 
 
+def _check_runs(wanted: Sequence[str], tables: Sequence[Picks], paths: Sequence[Path]) -> None:
+    """A run may hold no particles at all, but somewhere it must be."""
+    there = {run for table in tables for run in table.runs}
+    there |= {run for path in paths if is_project(path) for run in project_at(path).runs}
+    missing = [run for run in wanted if run not in there]
+    if missing:
+        raise DataError(f"no run {', '.join(missing)} in picks or truth; there is {', '.join(sorted(there)) or 'none'}")
+
+
 def print_evaluation(result: Evaluation, title: str = "") -> None:
     """The scores as a table, and the weighted score in a line of its own."""
     rows = []
     for name, s in result.by_object.items():
         error = "" if s.localisation_error_angstrom is None else f"{s.localisation_error_angstrom:.1f}"
         counts = [str(s.tp), str(s.fp), str(s.fn)]
-        ratios = [f"{v:.3f}" for v in (s.precision, s.recall, s.f1, s.f_beta, s.average_precision)]
+        ratios = [f"{v:.3f}" for v in (s.precision, s.recall, s.f1, s.f_beta)]
+        ratios.append("" if s.average_precision is None else f"{s.average_precision:.3f}")
         rows.append([name, *counts, *ratios, error])
     columns = ["object", "TP", "FP", "FN", "precision", "recall", "F1", f"F{result.beta:g}", "AP", "error (A)"]
     table(title or f"Picks in {len(result.runs)} runs", columns, rows)
@@ -99,6 +111,10 @@ def report_files(
         truth = project_at(inputs[0]).picks()
         truth = truth if len(truth) else None
     shown = runs or picks.runs
+    _check_runs(shown, [picks, *([truth] if truth else [])], [*inputs, picks_path])
+    left = [run for run in (truth.runs if truth else []) if run not in shown]
+    if left and not runs:
+        notice(f"no picks in {', '.join(left)}, so the page leaves them out; choose runs with --runs")
     spec = read_spec(model) if model else None
     wanted = spec.spacing if spec else 10.0
     sources = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,9 +18,12 @@ from tomopick.inference.picking import pick
 from tomopick.io.picks import TomogramSize, picks_format, read_picks, write_picks
 from tomopick.io.tomograms import read_tomogram
 from tomopick.models.modelfile import Model, load_model
+from tomopick.objects import object_named
 from tomopick.picks import Picks
 
 __all__ = ["PickOptions", "pick_all"]
+
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,22 @@ class _Journal:
                 f"{picks_file} exists and was not written by this command; add --overwrite to replace it, "
                 "or give another --out"
             ) from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged; add --overwrite to pick everything anew") from error
         return journal
+
+    def finished(self, picks_file: Path) -> dict[str, Picks]:
+        """The picks of each finished tomogram, as the file holds them."""
+        if not self.counts:
+            return {}
+        table = read_picks(picks_file)
+        found = {name: table.where(run=name) for name in self.counts}
+        if any(len(found[name]) != count for name, count in self.counts.items()):
+            raise DataError(
+                f"{picks_file} was changed since it was written; add --overwrite to pick everything anew, or give "
+                "another --out"
+            )
+        return found
 
     def save(self) -> None:
         sizes = {name: asdict(size) for name, size in self.sizes.items()}
@@ -95,37 +112,60 @@ def pick_all(
     Raises:
         TomopickError: nothing could be done at all; where there is a single tomogram, also its failure.
     """
-    picks_format(picks_file)
+    _check(picks_file, options)
     model = load_model(model_path)
     sources = tomograms_of(inputs, options.kind or model.spec.kind or "wbp", options.spacing, model.spec.spacing, runs)
     if options.kind and model.spec.kind and options.kind != model.spec.kind:
         notice(f"the model was trained on tomograms of type '{model.spec.kind}', not '{options.kind}'")
-    if write_copick and any(source.project is None for source in sources):
-        raise DataError("--write-copick needs a copick project as input; a tomogram file has none")
+    if write_copick:
+        _check_copick(sources, model)
     journal = _Journal.beside(picks_file, _digest(model_path, options), overwrite)
-    picks = read_picks(picks_file) if journal.counts else Picks.empty()
-    picks = Picks.join(picks.where(run=name) for name in journal.counts)
+    picks = journal.finished(picks_file)
     failures = []
     for number, source in enumerate(sources, start=1):
         label = f"{source.name} ({number} of {len(sources)})"
-        if source.name in journal.counts:
-            out.print(f"{label}: finished before, {journal.counts[source.name]} picks", highlight=False)
-            continue
+        before = source.name in picks
         try:
-            picks = Picks.join([picks, _pick_one(source, label, model, options, journal)])
-        except (TomopickError, MemoryError, OSError) as error:
+            if not before:
+                picks[source.name] = _pick_one(source, label, model, options, journal)
+        except (TomopickError, MemoryError, OSError, RuntimeError) as error:  # the last: PyTorch without memory
             if len(sources) == 1:
                 raise
-            failures.append(f"{source.name}: {error}")
-            out.print(f"{label}: failed: {error}", highlight=False, markup=False)
+            failures.append(f"{source.name}: {' '.join(str(error).split())}")
+            _say(f"{label}: failed: {error}")
             continue
-        _write(picks_file, picks, journal, options)
-        out.print(f"{label}: {journal.counts[source.name]} picks", highlight=False)
+        if not before:
+            _write(picks_file, picks, journal, options)
+        _say(f"{label}: {'finished before, ' if before else ''}{len(picks[source.name])} picks")
         if write_copick:
-            _into_copick(source, picks.where(run=source.name), model, overwrite)
-    if journal.counts and not picks_file.exists():
-        _write(picks_file, picks, journal, options)
+            _into_copick(source, picks[source.name], model, overwrite)
     return failures
+
+
+def _check(picks_file: Path, options: PickOptions) -> None:
+    """What must not come to light only after an hour of computing: the options, and whether the file can be written."""
+    picks_format(picks_file)
+    if options.precision not in PRECISIONS:
+        raise TomopickError(f"unknown precision '{options.precision}'; choose {', '.join(PRECISIONS)}")
+    try:
+        picks_file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=picks_file.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write {picks_file}: {error.strerror or error}") from error
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_copick(sources: Sequence[Source], model: Model) -> None:
+    """Whether each source is in a project that knows the model's objects."""
+    for source in sources:
+        if source.project is None:
+            raise DataError("--write-copick needs a copick project as input; a tomogram file has none")
+        for particle in model.spec.objects:
+            object_named(particle.name, source.project.objects)
 
 
 def _pick_one(source: Source, label: str, model: Model, options: PickOptions, journal: _Journal) -> Picks:
@@ -133,6 +173,9 @@ def _pick_one(source: Source, label: str, model: Model, options: PickOptions, jo
     if abs(tomogram.spacing / model.spec.spacing - 1) > 0.02:
         there, here = tomogram.spacing, model.spec.spacing
         notice(f"{source.name} has voxels of {there:g} A, the model {here:g} A: resampled on the fly")
+    size = TomogramSize.of(tomogram)
+    if options.pixels and any(other.pixel_size != size.pixel_size for other in journal.sizes.values()):
+        raise DataError(f"its voxels are {size.pixel_size:g} A, others' are not; --pixels needs one size for all")
     mask = None
     if options.mask is not None:
         mask = read_tomogram(options.mask, tomogram.spacing).array
@@ -152,12 +195,14 @@ def _pick_one(source: Source, label: str, model: Model, options: PickOptions, jo
             precision=options.precision,
             progress=tell,
         )
-    journal.sizes[source.name] = TomogramSize.of(tomogram)
+    journal.sizes[source.name] = size
     journal.counts[source.name] = len(found)
     return found
 
 
-def _write(path: Path, picks: Picks, journal: _Journal, options: PickOptions) -> None:
+def _write(path: Path, found: dict[str, Picks], journal: _Journal, options: PickOptions) -> None:
+    # by name, so that the file does not tell in which order tomograms were finished
+    picks = Picks.join(found[name] for name in sorted(found))
     # the journal last: after an interruption between the two, the tomogram is picked again
     if options.pixels:
         write_picks(path, picks, spacing=next(iter(journal.sizes.values())).pixel_size)

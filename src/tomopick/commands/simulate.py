@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 from tomopick.atomic import replacing
@@ -20,12 +21,23 @@ def simulate_project(
     folder: Path, runs: int, shape: tuple[int, int, int], seed: int, settings: Scope | None = None
 ) -> tuple[Project, Picks]:
     """Simulate runs into a new copick project, ``folder/config.json``, and their truth into ``folder/truth.csv``."""
-    if (folder / "config.json").exists():
+    if (folder / "config.json").exists() or (folder / "ExperimentRuns").exists():
         raise DataError(f"{folder} holds a project already; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make the folder {folder}: {error.strerror}") from error
+    try:
+        return _fill(folder, runs, shape, seed, settings)
+    except BaseException:  # also a keyboard interrupt: half a project would pass for a whole one
+        (folder / "config.json").unlink(missing_ok=True)
+        shutil.rmtree(folder / "ExperimentRuns", ignore_errors=True)
+        raise
+
+
+def _fill(
+    folder: Path, runs: int, shape: tuple[int, int, int], seed: int, settings: Scope | None
+) -> tuple[Project, Picks]:
     project = create_project(folder / "config.json", CZII_OBJECTS, name="tomopick phantom")
     truths = []
     with progress_bar(f"simulating {runs} tomograms") as tell:

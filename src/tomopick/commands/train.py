@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from tomopick.atomic import replacing
 from tomopick.commands.screen import out, table
 from tomopick.commands.sources import project_at
 from tomopick.errors import DataError, TomopickError
@@ -16,19 +17,34 @@ from tomopick.plots import plot_training
 from tomopick.recipe import Recipe
 from tomopick.training.run import Trained, TrainingRun, train
 
-__all__ = ["read_recipe", "split_runs", "train_project"]
+__all__ = ["read_recipe", "resumed_recipe", "split_runs", "train_project"]
 
 
 def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
     """The recipe of a JSON file, or the default one, with the changes that are not None."""
     try:
         base = json.loads(path.read_text()) if path else {}
+        if not isinstance(base, dict):
+            raise DataError(f"{path} is not a recipe: it must hold one JSON object, as OUT/recipe.json does")
         return Recipe.model_validate(base | {k: v for k, v in changes.items() if v is not None})
     except OSError as error:
         raise DataError(f"cannot read the recipe {path}: {error.strerror}") from error
     except ValueError as error:
         text = " ".join(str(error).split("\n")[1:3]) or str(error)
         raise TomopickError(f"the training recipe does not hold: {' '.join(text.split())}") from error
+
+
+def resumed_recipe(folder: Path) -> Path:
+    """The recipe of the training in a folder; of several seeds, the first one's.
+
+    Raises:
+        DataError: no training was started there.
+    """
+    of_seeds = sorted(folder.glob("seed_*/recipe.json"), key=lambda path: int(path.parent.name.removeprefix("seed_")))
+    found = [path for path in (folder / "recipe.json", *of_seeds) if path.is_file()]
+    if not found:
+        raise DataError(f"{folder} holds no training to go on with; leave out --resume to start one")
+    return found[0]
 
 
 def split_runs(runs: Sequence[str], training: list[str] | None, validation: list[str] | None) -> tuple[list[str], ...]:
@@ -72,6 +88,7 @@ def train_project(
 
     With several seeds, each has a folder of its own in it, and the model with the lowest validation loss is copied up.
     """
+    _check_seeds(folder, seeds)
     project = project_at(config)
     chosen, held = split_runs(project.runs, training, validation)
     sides = [[_run(project, r, kind, spacing, user, session) for r in names] for names in (chosen, held)]
@@ -90,10 +107,19 @@ def train_project(
         )  # fmt: skip
     best = min(results, key=lambda r: float(r.history["val_loss"].min()))
     if seeds > 1:
-        shutil.copyfile(best.model, folder / "model.safetensors")
+        with replacing(folder / "model.safetensors") as temporary:
+            shutil.copyfile(best.model, temporary)
     caption = plot_training([r.history for r in results], folder / "training_progress.png")
     _tell(best, folder, caption)
     return best
+
+
+def _check_seeds(folder: Path, seeds: int) -> None:
+    several = any(folder.glob("seed_*/recipe.json"))
+    if several and seeds == 1:
+        raise DataError(f"{folder} holds a training of several seeds; add --seeds, or give another --out")
+    if (folder / "recipe.json").exists() and seeds > 1:
+        raise DataError(f"{folder} holds a training of one seed; leave out --seeds, or give another --out")
 
 
 def _run(

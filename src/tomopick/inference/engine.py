@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from tomopick.models.modelfile import Model
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Progress", "autocast", "dense_pass", "keep_freed_memory", "score_map"]
+__all__ = ["Progress", "autocast", "dense_pass", "fast_precision", "keep_freed_memory", "score_map"]
 
 Triple = tuple[int, int, int]
 Progress = Callable[[float], None]
@@ -45,6 +46,17 @@ def keep_freed_memory() -> None:
         libc.mallopt(m_mmap_max, 0)
         libc.mallopt(m_trim_threshold, -1)
         libc.mallopt(m_top_pad, 2**28)
+
+
+def fast_precision(device: str) -> str:
+    """The precision that "auto" means on a device: "bf16" where its arithmetic is fast, else "fp16" or "fp32"."""
+    if device != "cpu" and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "fp32"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -73,13 +85,14 @@ def score_map(
         tomogram: any spacing; another one than the model's is resampled.
         stride: 1 or more, dividing the network's own stride (8, 4, 2 or 1 for CryoET3DCNN).
         device: as PyTorch names it.
-        precision: "fp32", or "bf16" or "fp16" where small differences do not matter.
+        precision: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
         TomopickError: the stride does not fit the network.
     """
     network = model.network
+    precision = fast_precision(device) if precision == "auto" else precision
     if stride < 1 or network.stride % stride:
         raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
     tomogram = at_spacing(tomogram, model.spec.spacing)

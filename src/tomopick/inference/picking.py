@@ -23,7 +23,7 @@ def pick(
     mask: LazyArray | None = None,
     border: float = 0.0,
     device: str = "cpu",
-    precision: str = "fp32",
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> Picks:
     """The particles of one tomogram.
@@ -37,7 +37,7 @@ def pick(
         mask: a volume of the tomogram's shape, above 0 where picks may be.
         border: Angstrom to keep clear at each face.
         device: as PyTorch names it.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16", "fp16" or "auto", which is the fastest of them on the device.
         progress: called with the share that is done, 0 to 1.
 
     Returns:

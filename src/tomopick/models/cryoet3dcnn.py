@@ -14,6 +14,8 @@ __all__ = ["CryoET3DCNN"]
 
 CHANNELS = (1, 32, 64, 128)
 HIDDEN = 512
+WIDTHS = (0.7, 1.0, 1.5, 2.2)  # deviations in cells of the Gaussians that hidden units start with
+LEARNING_WIDTH = 1.5  # deviation in cells of how fast the first Linear learns
 
 
 @register("cryoet3dcnn")
@@ -72,6 +74,36 @@ class CryoET3DCNN(nn.Module):
         """Logits (B, num_classes) of plain windows (B, 1, window, window, window), as in the design document."""
         logits: Tensor = self.classifier(self.features(windows).flatten(1))
         return logits
+
+    @torch.no_grad()
+    def start_training(self) -> dict[str, Tensor]:
+        """Start the classifier with an eye for the middle of the window, where the particle is.
+
+        Of the first Linear's 65,536 inputs a few thousand lie in the particle; the rest is its neighbourhood. Each
+        hidden unit starts as a random mixture of channels under a Gaussian about the middle, of one of four widths,
+        with a little noise, and the last layer starts near zero, so that the loss begins at even odds.
+
+        Returns:
+            By parameter name, how fast each weight learns, 0 to 1, in the parameter's shape: the first Linear's inputs
+            learn the slower the further they are from the middle.
+        """
+        first, last = self.classifier[0], self.classifier[3]
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        squared = (torch.arange(self.reach) + 0.5 - self.reach / 2).square()
+        distance = squared[:, None, None] + squared[:, None] + squared
+        widths = torch.tensor(WIDTHS).repeat(HIDDEN // len(WIDTHS))[:, None, None, None]
+        middle = torch.exp(-distance / (2 * widths**2))
+        middle /= middle.sum(dim=(1, 2, 3), keepdim=True)
+        learning = torch.exp(-distance / (2 * LEARNING_WIDTH**2))
+        channels = CHANNELS[-1]
+        mixture = torch.randn(HIDDEN, channels) / channels**0.5
+        noise = torch.randn(HIDDEN, channels, *distance.shape) * learning / (channels * learning.sum()).sqrt()
+        first.weight.copy_((mixture[:, :, None, None, None] * middle[:, None] + 0.2 * noise).flatten(1))
+        nn.init.zeros_(first.bias)
+        nn.init.normal_(last.weight, std=1e-3)
+        nn.init.zeros_(last.bias)
+        return {"classifier.0.weight": learning.expand(HIDDEN, channels, *distance.shape).flatten(1)}
 
     def embed(self, tile: Tensor) -> Tensor:
         """Feature cells (B, 128, D/8 - 2, H/8 - 2, W/8 - 2) of a tile (B, 1, D, H, W), edges multiples of 8.

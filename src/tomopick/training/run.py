@@ -27,7 +27,7 @@ from tomopick.data.sampling import CropShape, Particles
 from tomopick.errors import DataError, TomopickError
 from tomopick.evaluation import evaluate
 from tomopick.geometry import voxel_from_angstrom
-from tomopick.inference.engine import keep_freed_memory, score_map
+from tomopick.inference.engine import fast_precision, keep_freed_memory, score_map
 from tomopick.inference.peaks import find_peaks
 from tomopick.inference.resample import at_spacing
 from tomopick.models.modelfile import Model, ModelSpec, load_model, save_model
@@ -36,7 +36,7 @@ from tomopick.objects import ParticleObject, check_objects, object_named
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
-from tomopick.training.task import DenseTask, initialise_output
+from tomopick.training.task import DenseTask
 
 __all__ = ["Trained", "TrainingRun", "train"]
 
@@ -131,7 +131,6 @@ def train(
     torch.manual_seed(recipe.seed)
     objects = check_objects(objects)
     network: Any = build(recipe.model, {"num_classes": len(objects) + 1, **recipe.arguments})
-    initialise_output(network)
     spacing = training[0].tomogram.spacing
     spec = ModelSpec(
         architecture=recipe.model,
@@ -157,7 +156,7 @@ def train(
     history = pd.DataFrame(task.history).astype({"epoch": int})
     with replacing(out / "history.csv") as temporary:
         history.to_csv(temporary, index=False)
-    return _with_thresholds(model_path, validation, history, task.minutes())
+    return _with_thresholds(model_path, validation, history, task.minutes(), recipe.precision)
 
 
 def _check(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], out: Path, resume: bool) -> None:
@@ -234,18 +233,8 @@ def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: i
 
 def lightning_precision(precision: str, device: str) -> str:
     """Lightning's name of a recipe's precision on a device."""
-    if precision == "auto":
-        on_gpu = device != "cpu" and torch.cuda.is_available()
-        fast = torch.cuda.is_bf16_supported() if on_gpu else "avx512_bf16" in _cpu_flags()
-        return "bf16-mixed" if fast else ("16-mixed" if on_gpu else "32-true")
-    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
-
-
-def _cpu_flags() -> str:
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
+    chosen = fast_precision(device) if precision == "auto" else precision
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[chosen]
 
 
 def _provenance(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], recipe: Recipe) -> dict[str, Any]:
@@ -271,11 +260,13 @@ def _digest(run: TrainingRun) -> dict[str, Any]:
     }
 
 
-def _with_thresholds(path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float) -> Trained:
+def _with_thresholds(
+    path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float, precision: str
+) -> Trained:
     """Choose the score thresholds on the validation runs and write them into the model."""
     model = load_model(path)
     objects = model.spec.objects
-    picks = Picks.join(find_peaks(score_map(model, run.tomogram), objects) for run in validation)
+    picks = Picks.join(find_peaks(score_map(model, run.tomogram, precision=precision), objects) for run in validation)
     truth = Picks.join(run.picks for run in validation)
     runs = [run.tomogram.name for run in validation]
     # an object that was not found at all tells nothing about its threshold

@@ -52,6 +52,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         workers: int = 0,
     ) -> None:
         super().__init__()
+        self.learning: dict[str, Tensor] = network.start_training()
         self.network = network.to(memory_format=torch.channels_last_3d)
         self.recipe, self.shape, self.workers = recipe, shape, workers
         self.training_runs, self.validation_runs = training, validation
@@ -88,8 +89,8 @@ class DenseTask(LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = [
-            {"params": [p], "width": min(1.0, FAN_IN / max(1, p[0].numel())), "weight_decay": self.recipe.weight_decay}
-            for p in self.network.parameters()
+            {"params": [p], "width": min(1.0, FAN_IN / self._inputs(name, p)), "weight_decay": self.recipe.weight_decay}
+            for name, p in self.network.named_parameters()
             if p.ndim > 1
         ]
         rest = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -97,6 +98,20 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         # the fused step is several times faster, but undoes the scaling of float16 by itself, after the clipping
         fused = not str(self.trainer.precision).startswith("16")
         return torch.optim.AdamW(groups, lr=self.recipe.learning_rate, fused=fused)
+
+    def _inputs(self, name: str, weight: Tensor) -> float:
+        """How many inputs a layer has that learn."""
+        rates = self.learning.get(name)
+        return float(weight[0].numel() if rates is None else rates[0].sum())
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """A step in which single weights move by their own share of the way, whatever Adam makes of their gradients."""
+        slow = [(self.network.get_parameter(name), rates) for name, rates in self.learning.items()]
+        before = [weight.detach().clone() for weight, _ in slow]
+        super().optimizer_step(*arguments, **named)
+        with torch.no_grad():
+            for (weight, rates), old in zip(slow, before, strict=True):
+                weight.copy_(old.lerp_(weight, rates.to(weight.device)))
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
@@ -210,11 +225,3 @@ def class_weights(runs: Sequence[Annotated], recipe: Recipe, positions: int) -> 
     background_positions = counts.sum() * ((each - 1) + recipe.background * each)
     share = recipe.background_weight * counts.sum() / max(background_positions, 1.0)
     return torch.tensor([*weights, share], dtype=torch.float32)
-
-
-def initialise_output(network: nn.Module) -> None:
-    """Start the last layer near zero, so that training begins at even odds and not at the noise of wide layers."""
-    last = [m for m in network.modules() if isinstance(m, nn.Linear)]
-    if last:
-        nn.init.normal_(last[-1].weight, std=1e-3)
-        nn.init.zeros_(last[-1].bias)
