@@ -196,7 +196,8 @@ def main() -> None:
     found = tested(project, model, split_names(args.test) or [], split_names(args.val) or [], args.tomogram)
     peaks = {"training_gb": None if args.model else after_training, "whole_gb": peak_memory_gb()}
     memory = [
-        f"- peak memory {peaks['whole_gb']:.2f} GB" + ("" if args.model else f", training {after_training:.2f} GB")
+        f"- peak memory {peaks['whole_gb']:.2f} GB"
+        + ("" if args.model else f", {after_training:.2f} GB up to the end of training")
     ]
     log = path.parent / "history.csv"
     history = pd.read_csv(log) if log.is_file() else None
