@@ -22,7 +22,10 @@ def notice(text: str) -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
-    """A bar on standard error; give the function the share that is done, 0 to 1."""
+    """A bar on standard error, if that is a terminal; give the function the share that is done, 0 to 1."""
+    if not _errors.is_interactive:
+        yield lambda share: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_errors, transient=True) as bar:
         task = bar.add_task(label, total=1.0)
