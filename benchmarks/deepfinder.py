@@ -3,7 +3,8 @@
 FOLDER holds, for N = 1 to 7, tomoN_data.h5 (data set "dataset"), tomoN_objlist.xml (27 true particles of nine classes,
 in voxels) and tomoN_deepfinder_result.xml (what DeepFinder published that it finds there, with cluster sizes).
 Trains on tomograms 1 to 4, chooses epoch and thresholds on 5, tests on 6 and 7. The files do not say their voxel size,
-so it is taken as 10 A. A particle is found by a pick of its class within 5 voxels.
+so it is taken as 10 A. A particle is found by a pick of its class within 5 voxels. The lists call the first axis of
+the arrays x and the last z: so the particles lie on the bundle's label volumes (tomoN_target.h5).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from tomopick.picks import Picks
 
 SPACING = 10.0
 KIND = "simulated"
+ARRAY_AXES = "xyz"  # what the lists call the axes of the arrays, first to last
 TRAINING, VALIDATION, TEST = ["tomo1", "tomo2", "tomo3", "tomo4"], ["tomo5"], ["tomo6", "tomo7"]
 OBJECTS = tuple(
     ParticleObject(name=f"class-{i}", radius=100, label=i, color=distinct_color(i - 1)) for i in range(1, 10)
@@ -63,14 +65,14 @@ def particles(path: Path, run: str) -> Picks:
     """
     try:
         found = list(ElementTree.parse(path).getroot().iter("object"))
-        zyx = [[float(one.attrib[axis]) for axis in "zyx"] for one in found]
+        voxels = [[float(one.attrib[axis]) for axis in ARRAY_AXES] for one in found]
         sizes = [float(one.get("cluster_size", 1)) for one in found]
         names = [f"class-{int(one.attrib['class_label'])}" for one in found]
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except (ElementTree.ParseError, KeyError, ValueError) as error:
         raise DataError(f"{path} is not a list of DeepFinder's objects: {error}") from error
-    xyz = angstrom_from_voxel(zyx, SPACING)
+    xyz = angstrom_from_voxel(voxels, SPACING)
     return Picks(pd.DataFrame(xyz, columns=["x", "y", "z"]).assign(run=run, object=names, score=sizes))
 
 
