@@ -5,6 +5,7 @@ Nothing heavy is imported here: `tomopick --help` answers at once.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
@@ -28,8 +29,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value:g} is not a number above 0")
+    return value
+
+
 Kind = Annotated[str, typer.Option("--tomogram", help="Tomogram type in copick projects, such as wbp or denoised.")]
-Spacing = Annotated[float | None, typer.Option("--voxel-spacing", help="Angstrom; overrides what files say.", min=0)]
+Spacing = Annotated[
+    float | None,
+    typer.Option("--voxel-spacing", help="Angstrom; overrides what files say.", callback=_above_zero),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 Objects = Annotated[
@@ -110,7 +121,7 @@ def train(
     recipe: Annotated[Path | None, typer.Option(help="JSON file of training choices, as OUT/recipe.json.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.  [default: 50]", min=1)] = None,
     time_limit: Annotated[float | None, typer.Option(help="Minutes; the schedule is fitted to them.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Crops in a step.  [default: 8]", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Crops in a step.  [default: 4]", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest rate.  [default: 0.001]")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.  [default: auto]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]", min=0)] = None,

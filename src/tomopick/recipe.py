@@ -44,11 +44,16 @@ class Recipe(_Frozen):
     arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
     epochs: int = Field(default=50, ge=1, description="Epochs; each training particle is seen once in each.")
     time_limit: float | None = Field(default=None, gt=0, description="Minutes; the schedule is fitted to them.")
-    batch_size: int = Field(default=8, ge=1, description="Crops in a step.")
+    batch_size: int = Field(default=4, ge=1, description="Crops in a step.")
     positions: int = Field(
         default=2, ge=1, description="Score positions along each edge of a crop; neighbours share their features."
     )
-    background: float = Field(default=0.25, ge=0, description="Background crops for each particle crop.")
+    background: float = Field(
+        default=0.125,
+        ge=0,
+        description="Background crops for each particle crop; each holds positions^3 windows, so 0.125 with two "
+        "positions is as many background windows as particles.",
+    )
     positive_radius: float = Field(
         default=4.0,
         gt=0,
@@ -64,7 +69,7 @@ class Recipe(_Frozen):
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup: float = Field(default=0.03, ge=0, lt=1, description="Share of the schedule in which the rate rises.")
     gradient_clip: float = Field(default=1.0, gt=0)
-    ema: float = Field(default=0.99, ge=0, lt=1, description="Decay of the moving average of the weights.")
+    ema: float = Field(default=0.98, ge=0, lt=1, description="Decay of the moving average of the weights.")
     alpha: float = Field(default=1.0, gt=0, description="Focal loss alpha.")
     gamma: float = Field(default=2.0, ge=0, description="Focal loss gamma.")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

@@ -163,7 +163,7 @@ class Sampler:
             crops.append(Crop(run, start, axes, reverse, int(rng.integers(2**31))))
         return crops
 
-    def fixed(self, per_particle: int = 2) -> list[Crop]:
+    def fixed(self, per_particle: int = 1) -> list[Crop]:
         """Crops that stay the same from epoch to epoch, not turned, for validation."""
         rng = np.random.default_rng([self.recipe.seed, 2])
         placed = [

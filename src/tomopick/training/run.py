@@ -6,7 +6,7 @@ import hashlib
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
 
 from tomopick.atomic import replacing
 from tomopick.curves import best_thresholds
@@ -202,7 +203,7 @@ def _annotated(
 def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: int, progress: bool) -> Trainer:
     callbacks: list[Callback] = [
         best,
-        EMAWeightAveraging(decay=recipe.ema),
+        WeightAveraging(avg_fn=moving_average(recipe.ema)),
         EarlyStopping("val_loss", patience=recipe.patience, check_on_train_epoch_end=True),
         ModelCheckpoint(
             out / "checkpoints", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
@@ -229,6 +230,16 @@ def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: i
         log_every_n_steps=5,
         default_root_dir=out,
     )
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """How the average moves with each step: by 1 - decay, and faster at first, so that it leaves the start behind."""
+
+    def moved(average: Tensor, current: Tensor, steps: Tensor) -> Tensor:
+        kept = min(decay, float(1 + steps) / float(10 + steps))
+        return kept * average + (1 - kept) * current
+
+    return moved
 
 
 def lightning_precision(precision: str, device: str) -> str:
