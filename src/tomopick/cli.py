@@ -142,9 +142,9 @@ def train(
 
     `tomopick train project/config.json --out runs/first --val-runs TS_3 --resume`
     """
-    from tomopick.commands.device import chosen_device
     from tomopick.commands.sources import split_names
     from tomopick.commands.train import read_recipe, resumed_recipe, train_project
+    from tomopick.inference.device import chosen_device
 
     changes = {
         "model": model, "epochs": epochs, "time_limit": time_limit, "batch_size": batch_size,
@@ -191,9 +191,9 @@ def pick(
 
     `tomopick pick model.safetensors tomograms/ --out picks.star --voxel-spacing 10`
     """
-    from tomopick.commands.device import chosen_device
     from tomopick.commands.pick import PickOptions, pick_all
     from tomopick.commands.sources import split_names
+    from tomopick.inference.device import chosen_device
 
     where = chosen_device(device)
     options = PickOptions(tomogram, voxel_spacing, stride, threshold, border, mask, precision, where, pixels)
@@ -274,8 +274,8 @@ def memory(
 
     Example: `tomopick memory --model cryoet3dcnn --window 64 --batch 1 --classes 7 --out memory`
     """
-    from tomopick.commands.device import chosen_device
     from tomopick.commands.memory import measure
+    from tomopick.inference.device import chosen_device
 
     measure(out, model, window, batch, classes, chosen_device(device))
 

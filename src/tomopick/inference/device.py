@@ -1,4 +1,4 @@
-"""Which processor a command computes on."""
+"""Which device to compute on."""
 
 from __future__ import annotations
 
