@@ -71,9 +71,12 @@ def tomograms_of(
         DataError: there is nothing, a run is not there, a name stands twice, or no run has a tomogram of this type.
     """
     found: list[Source] = []
+    unread: list[str] = []
     for path in inputs:
         if is_project(path):
-            found += _of_project(project_at(path), kind, spacing, wanted, runs)
+            project = project_at(path)
+            found += _of_project(project, kind, spacing, wanted, runs)
+            unread += [run for run in project.runs if runs is not None and run not in runs]
         elif path.is_dir() and path.suffix.lower() != ".zarr":
             found += [_of_file(file, spacing) for file in tomogram_files(path)]
         else:
@@ -81,9 +84,11 @@ def tomograms_of(
     if runs is not None:
         missing = set(runs) - {source.name for source in found}
         if missing:
-            there = ", ".join(source.name for source in found) or "none of them"
+            there = ", ".join(sorted([*unread, *(source.name for source in found)])) or "none at all"
             raise DataError(f"no run {', '.join(sorted(missing))} in the input; there is {there}")
         found = [source for source in found if source.name in runs]
+    if not found:
+        raise DataError(f"{', '.join(map(str, inputs))} has no runs; was its folder moved or emptied?")
     names = [source.name for source in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -171,6 +171,8 @@ def _renamed(picks: Picks, objects: Mapping[str, ParticleObject] | None) -> tupl
     if objects is None:
         objects = {o.name: o for o in CZII_OBJECTS if o.name in picks.objects}
     unknown = [name for name in picks.objects if name not in objects]
+    if not objects and not unknown:
+        raise DataError("no particle objects: no picks tell what to look for; say --object NAME=RADIUS")
     if unknown:
         say = " ".join(f'--object "{name}=RADIUS"' for name in unknown)
         raise DataError(f"the picks hold {', '.join(unknown)}, of unknown radius; say {say}")
