@@ -1,0 +1,159 @@
+"""`tomopick train`: recipe, resuming, several seeds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import tomopick as tp
+from tomopick.models.modelfile import read_spec
+from tomopick.training.task import DenseTask
+
+SIDES = ("--train-runs", "SIM_0", "--val-runs", "SIM_1")
+
+
+def test_the_recipe_and_the_options_over_it_are_used(training, succeed, phantom, recipe, tmp_path):
+    written = json.loads((training / "recipe.json").read_text())
+    assert {key: written[key] for key in json.loads(recipe.read_text())} == json.loads(recipe.read_text())
+    words = ("--epochs", 1, "--seed", 7, "--batch-size", 5, "--learning-rate", 0.0005)
+    out = succeed("train", phantom, "--out", tmp_path / "out", "--recipe", recipe, *SIDES, *words).out
+    changed = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    assert {key for key in changed if changed[key] != written[key]} == {"epochs", "seed", "batch_size", "learning_rate"}
+    assert [changed[key] for key in ("epochs", "seed", "batch_size", "learning_rate")] == [1, 7, 5, 0.0005]
+    assert "training on SIM_0 " in out
+    assert len(pd.read_csv(tmp_path / "out" / "history.csv")) == 1
+
+
+def test_a_training_leaves_model_curve_log_and_says_on_what(training, phantom):
+    spec = read_spec(training / "model.safetensors")
+    assert (spec.kind, spec.spacing) == ("wbp", 10.0)
+    assert list(spec.provenance["training"]) == ["SIM_0"]
+    assert list(spec.provenance["validation"]) == ["SIM_1"]
+    assert [o.name for o in spec.objects] == [o.name for o in tp.open_project(phantom / "config.json").objects]
+    assert (training / "training_progress.png").read_bytes().startswith(b"\x89PNG")
+    assert pd.read_csv(training / "history.csv")["epoch"].tolist() == [0, 1]
+    assert list((training / "tensorboard").glob("events.*"))
+
+
+def test_resume_goes_on_to_the_weights_of_an_uninterrupted_training(
+    training, command, succeed, refuse, phantom, recipe, monkeypatch, tmp_path
+):
+    words = ("train", phantom, "--out", tmp_path / "out", *SIDES)
+    step = DenseTask.training_step
+    with monkeypatch.context() as patch:
+
+        def stop(self: DenseTask, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+            if self.current_epoch == 1:
+                raise OSError("the power is cut")
+            return step(self, batch, batch_idx)
+
+        patch.setattr(DenseTask, "training_step", stop)
+        refuse(*words, "--recipe", recipe, says=("the power is cut",))
+    refuse(*words, "--recipe", recipe, says=("--resume",))
+    epochs = set()
+    with monkeypatch.context() as patch:
+
+        def watch(self: DenseTask, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+            epochs.add(self.current_epoch)
+            return step(self, batch, batch_idx)
+
+        patch.setattr(DenseTask, "training_step", watch)
+        succeed(*words, "--resume")
+    assert epochs == {1}
+    one, other = load_file(training / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.fixture(scope="module")
+def of_seeds(command, phantom, recipe, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("seeds") / "out"
+    words = ("--recipe", recipe, "--epochs", 1, "--seed", 3, "--seeds", 2)
+    outcome = command("train", phantom, "--out", folder, *SIDES, *words)
+    assert outcome.code == 0, outcome
+    return folder
+
+
+def test_of_several_seeds_the_best_model_is_copied_up(of_seeds):
+    losses = {seed: pd.read_csv(of_seeds / f"seed_{seed}" / "history.csv")["val_loss"].min() for seed in (3, 4)}
+    best = min(losses, key=losses.__getitem__)
+    models = {seed: (of_seeds / f"seed_{seed}" / "model.safetensors").read_bytes() for seed in (3, 4)}
+    assert models[3] != models[4]
+    assert (of_seeds / "model.safetensors").read_bytes() == models[best]
+    assert (of_seeds / "training_progress.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_seeds_are_resumed_with_their_recipe(of_seeds, succeed, refuse, phantom, monkeypatch, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(of_seeds / "seed_3", folder / "seed_3")
+    refuse("train", phantom, "--out", folder, *SIDES, "--resume", says=("several seeds", "--seeds"))
+    trained = set()
+    step = DenseTask.training_step
+
+    def watch(self: DenseTask, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        trained.add(self.recipe.seed)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(DenseTask, "training_step", watch)
+    succeed("train", phantom, "--out", folder, *SIDES, "--resume", "--seeds", 2)
+    assert trained == {4}
+    one = load_file(of_seeds / "model.safetensors")
+    other = load_file(folder / "model.safetensors")
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_a_folder_of_one_seed_does_not_become_one_of_several(training, refuse, phantom):
+    before = (training / "model.safetensors").read_bytes()
+    refuse("train", phantom, "--out", training, *SIDES, "--seeds", 2, says=("one seed", "--out"))
+    assert (training / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"epochz": 3}', ("epochz",)),
+        ('{"epochs": "many"}', ("epochs",)),
+        ('{"augmentation": {"flip": true}}', ("augmentation", "flip")),
+        ('{"arguments": {"window": 15}}', ("window", "15")),
+        ('{"arguments": {"windw": 16}}', ("windw",)),
+        ('{"model": "unet"}', ("unknown network 'unet'", "cryoet3dcnn")),
+        ("[1, 2]", ("not a recipe",)),
+        ('{"epochs": 3', ("recipe",)),
+        ("", ("recipe",)),
+    ],
+)
+def test_a_recipe_that_does_not_hold_is_refused(text, says, refuse, phantom, tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(text)
+    refuse("train", phantom, "--out", tmp_path / "out", "--recipe", path, *SIDES, says=says)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--train-runs", "SIM_0,SIM_7", "--val-runs", "SIM_1"), ("SIM_7", "SIM_0, SIM_1, SIM_2")),
+        (("--val-runs", "SIM_7"), ("SIM_7",)),
+        (("--train-runs", "SIM_0,SIM_1", "--val-runs", "SIM_1"), ("SIM_1", "both sides")),
+        (("--train-runs", "SIM_0,SIM_1,SIM_2"), ("another to validate on",)),
+        (("--tomogram", "denoised"), ("'denoised'", "wbp")),
+        (("--voxel-spacing", 7), ("7 A", "wbp")),
+        (("--voxel-spacing", 0), ("--voxel-spacing", "above 0")),
+        (("--user", "nobody"), ("no annotated particles",)),
+        (("--resume",), ("no training to go on with",)),
+        (("--device", "gpu"), ("'gpu'", "cuda")),
+        (("--recipe", "nothing.json"), ("nothing.json",)),
+        (("--precision", "fp8"), ("precision",)),
+        (("--time-limit", -1), ("time_limit",)),
+        (("--learning-rate", 0), ("learning_rate",)),
+        (("--model", "resnet"), ("resnet",)),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(words, says, refuse, phantom, tmp_path):
+    refuse("train", phantom, "--out", tmp_path / "out", *words, says=says)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
