@@ -80,11 +80,17 @@ def test_false_picks_in_a_run_without_this_object_count():
 
 
 def test_the_threshold_is_the_middle_of_the_plateau():
-    # Truth at 0.6 and above, false picks at 0.2 and below: any threshold in (0.2, 0.6] is perfect.
+    # Truth at 0.6 and above, false picks at 0.2: any threshold in (0.2, 0.6] is perfect.
     truth = Picks.of("a", "large", [[100.0 * i, 0, 0] for i in range(3)])
-    false = Picks.of("a", "large", [[0, 500.0 + 50 * i, 0] for i in range(9)], np.linspace(0.1, 0.2, 9))
+    false = Picks.of("a", "large", [[0, 500.0 + 50 * i, 0] for i in range(9)], 0.2)
     hits = Picks.of("a", "large", truth.xyz(), [0.6, 0.8, 0.9])
     assert best_thresholds(Picks.join([hits, false]), truth, [LARGE]) == {"large": pytest.approx(0.4)}
+
+
+def test_without_false_picks_the_plateau_goes_down_to_nothing():
+    truth = Picks.of("a", "large", [[100.0 * i, 0, 0] for i in range(3)])
+    hits = Picks.of("a", "large", truth.xyz(), [0.6, 0.8, 0.9])
+    assert best_thresholds(hits, truth, [LARGE]) == {"large": pytest.approx(0.3)}
 
 
 def test_of_two_equal_peaks_the_lower_threshold_wins():

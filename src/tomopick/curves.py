@@ -24,7 +24,7 @@ __all__ = [
     "threshold_curve",
 ]
 
-PLATEAU = 0.005
+PLATEAU = 0.02
 """How far below the best F-beta still counts as the same plateau: less than one run's sampling noise."""
 
 Floats = NDArray[np.float64]
@@ -123,13 +123,14 @@ def threshold_curve(
 def _middle_of_plateau(thresholds: Floats, values: Floats) -> float:
     """The middle of the plateau around the highest value; of equal peaks the one at the lower threshold.
 
-    F-beta is a step function: any threshold above one score and up to the next gives the same picks.
+    F-beta is a step function: any threshold above one score and up to the next gives the same picks, and below the
+    lowest score there is nothing more to lose, down to 0.
     """
     peak = int(np.argmax(values))
     below = np.flatnonzero(values < values[peak] - PLATEAU)
     first = int(below[below < peak].max(initial=-1)) + 1
     last = int(below[below > peak].min(initial=len(values))) - 1
-    low = thresholds[max(first - 1, 0)]
+    low = thresholds[first - 1] if first else min(0.0, float(thresholds[0]))
     middle = float((low + thresholds[last]) / 2)
     return middle if middle > low else float(thresholds[last])
 
