@@ -202,7 +202,7 @@ def pick(
     )
     typer.echo(f"picks: {out}" if out.exists() else "no picks were written")
     if failures:
-        typer.echo("\n".join(["", f"{len(failures)} tomograms failed:", *failures]), err=True)
+        typer.echo("\n".join(["", f"failed, {len(failures)} in all:", *failures]), err=True)
         raise typer.Exit(1)
 
 

@@ -29,8 +29,9 @@ def test_the_figures_are_those_of_python(succeed, phantom, picks, tmp_path):
     assert json.loads((tmp_path / "s.json").read_text()) == json.loads(json.dumps(expected.to_json()))
     assert 0 < expected.score < 1
     assert f"weighted F4: {expected.score:.4f}" in outcome.out
-    shown = [name for name in expected.by_object if re.search(rf"│ {name} ", outcome.out)]
-    assert shown == list(expected.by_object)
+    for name, score in expected.by_object.items():
+        row = [score.tp, score.fp, score.fn, *(f"{v:.3f}" for v in (score.precision, score.recall, score.f1))]
+        assert re.search(rf"(?m)^ {name} +{' +'.join(map(str, row))} ", outcome.out)
 
 
 def test_a_project_as_truth_gives_the_figures_of_the_csv(succeed, phantom, picks, tmp_path):

@@ -187,7 +187,7 @@ def test_a_broken_tomogram_does_not_stop_the_others(command, succeed, model, lab
     outcome = command("pick", model, lab, "--out", mended, *OPTIONS)
     assert outcome.code == 1
     *_, head, line = outcome.err.splitlines()
-    assert head == "1 tomograms failed:"
+    assert head == "failed, 1 in all:"
     assert line.startswith("SIM_1: ")
     assert "truncated" in line
     assert tp.read_picks(mended).runs == ["SIM_0", "SIM_2"]

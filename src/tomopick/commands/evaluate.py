@@ -67,7 +67,8 @@ def print_evaluation(result: Evaluation, title: str = "") -> None:
         ratios.append("" if s.average_precision is None else f"{s.average_precision:.3f}")
         rows.append([name, *counts, *ratios, error])
     columns = ["object", "TP", "FP", "FN", "precision", "recall", "F1", f"F{result.beta:g}", "AP", "error (A)"]
-    table(title or f"Picks in {len(result.runs)} runs", columns, rows)
+    runs = "1 run" if len(result.runs) == 1 else f"{len(result.runs)} runs"
+    table(title or f"Picks in {runs}", columns, rows)
     spread = ""
     if result.interval is not None:
         spread = f"  (95 % over runs: {result.interval[0]:.4f} to {result.interval[1]:.4f})"

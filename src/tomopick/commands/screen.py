@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 __all__ = ["notice", "out", "progress_bar", "table"]
+
+WIDE = 500
 
 out = Console()
 _errors = Console(stderr=True)
@@ -34,9 +37,11 @@ def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table on standard output: the first column text, the others numbers."""
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)  # ten columns fit into a terminal of 80 characters
     for i, column in enumerate(columns):
         drawn.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
         drawn.add_row(*row)
-    out.print(drawn)
+    out.print(title, style="bold", highlight=False, markup=False, soft_wrap=True)
+    # a file or a pipe has no width: nothing is cut there
+    (out if out.is_terminal else Console(width=WIDE)).print(drawn)
