@@ -146,7 +146,7 @@ def test_picks_go_into_the_project_and_others_are_left_alone(succeed, model, pro
     written = set(after) - set(before)
     assert {path.name.split("_")[0] for path in written} == {"tomopick"}
     assert {path.parent.parent.name for path in written} == {"SIM_2"}
-    stored = tp.open_project(project / "config.json").picks(run="SIM_2", user="tomopick", session="model")
+    stored = tp.open_project(project / "config.json").picks(run="SIM_2", user="tomopick", session=model.parent.name)
     mine = found.where(run="SIM_2")
     assert len(stored) == len(mine)
     for name in mine.objects:

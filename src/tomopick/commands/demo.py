@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tomopick.blobs import find_blobs
-from tomopick.commands.evaluate import card_of, print_evaluation
+from tomopick.commands.evaluate import card_of, memory_of, print_evaluation
 from tomopick.commands.screen import out, progress_bar
 from tomopick.commands.simulate import simulate_project
 from tomopick.commands.train import train_project
@@ -20,7 +20,6 @@ from tomopick.inference.picking import pick
 from tomopick.io.picks import write_picks
 from tomopick.io.project import Project
 from tomopick.matching import keep_above
-from tomopick.models.memory import measure_memory
 from tomopick.models.modelfile import Model, load_model
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
@@ -91,7 +90,6 @@ def _report(
     tomogram = project.tomogram(held, "wbp", 10.0)
     kept = keep_above(picks, model.spec.thresholds)
     plot_slices(tomogram, kept, project.objects, folder / "slices.png", truth=truth)
-    memory = measure_memory(model.network, (1, 1, WINDOW, WINDOW, WINDOW)).bars
     return write_report(
         folder / "report.html",
         title=f"tomopick demo: CryoET3DCNN on {held}",
@@ -101,7 +99,7 @@ def _report(
         truth=truth,
         tomograms=[tomogram],
         histories=[history],
-        memory=memory,
+        memory=memory_of(folder / "training" / "model.safetensors"),
         model_card=card_of(folder / "training" / "model.safetensors"),
         baseline=blobs,
     )

@@ -13,11 +13,13 @@ from tomopick.commands.screen import notice, out, table
 from tomopick.commands.sources import is_project, objects_for, picks_of, project_at, tomograms_of
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
-from tomopick.models.modelfile import read_spec
+from tomopick.models.memory import measure_memory
+from tomopick.models.modelfile import load_model, read_spec
+from tomopick.models.registry import field
 from tomopick.picks import Picks
 from tomopick.report import write_report
 
-__all__ = ["card_of", "evaluate_files", "print_evaluation", "report_files"]
+__all__ = ["card_of", "evaluate_files", "memory_of", "print_evaluation", "report_files"]
 
 
 def evaluate_files(
@@ -73,6 +75,13 @@ def print_evaluation(result: Evaluation, title: str = "") -> None:
     if result.interval is not None:
         spread = f"  (95 % over runs: {result.interval[0]:.4f} to {result.interval[1]:.4f})"
     out.print(f"weighted F{result.beta:g}: {result.score:.4f}{spread}", highlight=False)
+
+
+def memory_of(path: Path) -> pd.DataFrame:
+    """Memory of a model by layer, for one of its windows."""
+    model = load_model(path)
+    edge = field(model.network) - 2 * model.network.halo
+    return measure_memory(model.network, (1, 1, edge, edge, edge)).bars
 
 
 def card_of(model: Path) -> dict[str, object]:
@@ -134,5 +143,6 @@ def report_files(
         truth=truth,
         tomograms=tomograms,
         histories=histories,
+        memory=memory_of(model) if model else None,
         model_card=card_of(model) if model else None,
     )

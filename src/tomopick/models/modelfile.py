@@ -46,7 +46,7 @@ class Model:
     Attributes:
         network: a `tomopick.models.registry.DenseNetwork` that is also an ``nn.Module``.
         spec: everything else.
-        name: what copick sessions are called by; the file's name.
+        name: what copick sessions are called by: the file's name, or its folder's where the file is "model".
     """
 
     network: Any
@@ -87,6 +87,12 @@ def read_spec(path: Path) -> ModelSpec:
         raise ModelFileError(f"{path} has a header that this version does not understand: {what}") from error
 
 
+def _name_of(path: Path) -> str:
+    """What a model is called: its file, or its folder where `tomopick train` gave the file its usual name."""
+    folder = path.resolve().parent.name
+    return folder if path.stem == "model" and folder else path.stem
+
+
 def load_model(path: str | Path) -> Model:
     """A model ready for use on the CPU, in evaluation mode.
 
@@ -104,7 +110,7 @@ def load_model(path: str | Path) -> Model:
     if classes != len(spec.objects) + 1:
         raise ModelFileError(f"{path} names {len(spec.objects)} objects for a network of {classes} classes")
     network.load_state_dict(_weights(path, spec, network.state_dict()), strict=True, assign=True)
-    return Model(network.requires_grad_(False).eval(), spec, path.stem)
+    return Model(network.requires_grad_(False).eval(), spec, _name_of(path))
 
 
 def _weights(path: Path, spec: ModelSpec, expected: dict[str, Tensor]) -> dict[str, Tensor]:
