@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tomopick.inference.tiling import tiles
 
 
-@given(counts=st.tuples(*[st.integers(1, 40)] * 3), edge=st.integers(1, 45))
+@given(counts=st.tuples(*[st.integers(1, 20)] * 3), edge=st.integers(1, 45))
 def test_each_cell_stands_in_one_tile(counts, edge):
     covered = np.zeros(counts, dtype=int)
     for tile in tiles(counts, edge):
