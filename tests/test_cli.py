@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,12 @@ def test_help_lists_every_command(words, monkeypatch, capsys):
 def test_the_list_of_commands_here_is_whole():
     registered = [c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback]
     assert sorted(registered) == sorted(COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(monkeypatch, capsys):
+    stated = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["version"]
+    assert answer(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"tomopick {stated}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -76,7 +84,7 @@ def test_wrong_words_are_answered_by_one_line(words, said, monkeypatch, capsys):
 
 
 def test_bad_input_ends_a_process_with_2_and_one_line(tmp_path):
-    words = [sys.executable, "-m", "tomopick.cli", "info", str(tmp_path / "nothing.mrc")]
+    words = [sys.executable, "-m", "tomopick", "info", str(tmp_path / "nothing.mrc")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: there is no file or folder {tmp_path / 'nothing.mrc'}\n"

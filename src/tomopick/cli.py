@@ -49,6 +49,23 @@ Objects = Annotated[
 Runs = Annotated[str | None, typer.Option("--runs", help="Only these, separated by commas.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tomopick {version('tomopick')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _front(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What is said before any command."""
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("runs/demo"),
@@ -94,10 +111,17 @@ def import_(
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder of the new project.")],
     runs: Annotated[int, typer.Option(help="How many tomograms.", min=1)] = 3,
-    shape: Annotated[tuple[int, int, int], typer.Option(help="Voxels along z, y and x.")] = (96, 192, 192),
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    shape: Annotated[tuple[int, int, int], typer.Option(metavar="Z Y X", help="Voxels along z, y and x.")] = (
+        96,
+        192,
+        192,
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed makes other tomograms.", min=0)] = 0,
 ) -> None:
     """Make a project of phantom tomograms with known particles: OUT/config.json and OUT/truth.csv.
+
+    The same shape and seed make the same tomograms. `tomopick demo` trains on those of its own seed (0) and the
+    shape 96 192 192: to try its model on tomograms that it has not seen, give another seed.
 
     Example: `tomopick simulate phantom --runs 3 --shape 96 192 192 --seed 0`
     """

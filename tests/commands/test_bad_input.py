@@ -159,12 +159,14 @@ def test_model_files_that_are_none_are_refused(refuse, model, phantom, tmp_path)
     for name, content in bad.items():
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)
-        refuse("pick", path, phantom, "--out", tmp_path / "p.csv", says=(path.name, "not a model file"))
-        refuse("info", path, says=(path.name, "not a model file"))
+        told = (path.name, "not a model file", "empty" if not content else "cut short", "`tomopick train`")
+        assert "header" not in refuse("pick", path, phantom, "--out", tmp_path / "p.csv", says=told).err
+        refuse("info", path, says=told)
     torch.save({"weights": torch.zeros(3)}, tmp_path / "pickle.pt")
     refuse("pick", tmp_path / "pickle.pt", phantom, "--out", tmp_path / "p.csv", says=("pickle.pt",))
     refuse("pick", tmp_path / "none.safetensors", phantom, "--out", tmp_path / "p.csv", says=("none.safetensors",))
-    refuse("pick", tmp_path, phantom, "--out", tmp_path / "p.csv", says=(str(tmp_path),))
+    refuse("pick", tmp_path, phantom, "--out", tmp_path / "p.csv", says=(str(tmp_path), "model.safetensors"))
+    refuse("pick", phantom / "truth.csv", phantom, "--out", tmp_path / "p.csv", says=("truth.csv", "not a model file"))
     refuse("report", "--picks", phantom / "truth.csv", "--model", tmp_path / "csv.safetensors", says=("not a model",))
     assert not (tmp_path / "p.csv").exists()
 

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tomopick.atomic import replacing
+from tomopick.calibration import Calibration
 from tomopick.errors import ModelFileError
 from tomopick.models.registry import build
 from tomopick.objects import ParticleObject
@@ -35,7 +36,12 @@ class ModelSpec(BaseModel):
     spacing: float = Field(gt=0, allow_inf_nan=False, description="Voxel spacing in Angstrom that it was trained at.")
     kind: str = Field(default="", description="Tomogram type that it was trained on, as copick names it.")
     normalisation: Normalisation = Field(default_factory=Normalisation)
-    thresholds: dict[str, float] = Field(default_factory=dict, description="Least score of a pick, by object.")
+    calibration: dict[str, Calibration] = Field(
+        default_factory=dict, description="From raw scores to probabilities, by object; objects without keep theirs."
+    )
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Least score of a pick, by object; calibrated where the object is."
+    )
     provenance: dict[str, Any] = Field(default_factory=dict, description="How it was trained.")
 
 
@@ -72,11 +78,17 @@ def read_spec(path: Path) -> ModelSpec:
     Raises:
         ModelFileError: there is no such file, or it is not a tomopick model.
     """
+    wanted = "give the model.safetensors that `tomopick train` left"
+    if not path.is_file():
+        raise ModelFileError(f"there is no model file {path}; {wanted}")
     try:
         with safe_open(str(path), framework="pt") as file:
             header = (file.metadata() or {}).get(KEY)
-    except (OSError, SafetensorError) as error:
-        raise ModelFileError(f"{path} is not a model file: {error}") from error
+    except SafetensorError as error:
+        fault = ": it is empty" if path.stat().st_size == 0 else " of tomopick, or one that was cut short"
+        raise ModelFileError(f"{path} is not a model file{fault}; {wanted}") from error
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error}") from error
     if header is None:
         raise ModelFileError(f"{path} holds weights but no tomopick header; give a model that tomopick trained")
     try:
