@@ -76,6 +76,51 @@ def test_beta_and_objects_of_ones_own(succeed, tmp_path):
     assert "weighted F1: 0.1000" in succeed(*words, "--object", "mine=80:1", "--object", "other=80:3").out
 
 
+def truth_and_picks(folder, truth, picks):
+    """The options for two files of these particles, each a run and an object."""
+    files = []
+    for name, particles in (("truth", truth), ("picks", picks)):
+        places = [tp.Picks.of(run, what, [[100.0, 100.0, 100.0]]) for run, what in particles]
+        tp.write_picks(folder / f"{name}.csv", tp.Picks.join(places))
+        files += [f"--{name}", folder / f"{name}.csv"]
+    return files
+
+
+MINE = ("--object", "mine=80")
+
+
+def test_picks_of_other_runs_than_the_truth_are_told_of(succeed, tmp_path):
+    words = truth_and_picks(tmp_path, [("a", "mine")], [("a", "mine"), ("b", "mine")])
+    outcome = succeed("evaluate", *words, *MINE)
+    assert outcome.err.startswith("notice: picks in b do not count")
+    assert "weighted F4: 1.0000" in outcome.out
+    assert succeed("evaluate", *words, *MINE, "--runs", "a").err == ""
+    outcome = succeed("evaluate", *words, *MINE, "--runs", "a,b")
+    assert outcome.err == "notice: the truth has no particles in b: all picks there count as false\n"
+    assert "weighted F4: 0.9444" in outcome.out  # 17 TP / (17 TP + FP)
+
+
+def test_picks_only_of_other_runs_than_the_truth_are_told_of(succeed, tmp_path):
+    many = [(f"TS_{i:02d}", "mine") for i in range(20)]
+    outcome = succeed("evaluate", *truth_and_picks(tmp_path, [("a", "mine")], many), *MINE)
+    assert outcome.err.count("notice: ") == 1
+    for said in ("no pick counts", "TS_00, ", "and 14 more", "the truth of a"):
+        assert said in outcome.err
+    assert "weighted F4: 0.0000" in outcome.out
+
+
+def test_objects_that_the_truth_lacks_are_told_of(succeed, tmp_path):
+    words = truth_and_picks(tmp_path, [("a", "mine"), ("b", "other")], [("a", "mine"), ("b", "other")])
+    both = (*MINE, "--object", "other=80:3")
+    assert succeed("evaluate", *words, *both).err == ""
+    outcome = succeed("evaluate", *words, *both, "--runs", "a")
+    assert outcome.err.startswith("notice: the truth has no other: ")
+    assert "weighted F4: 0.2500" in outcome.out
+    weightless = (*MINE, "--object", "other=80:0")
+    outcome = succeed("evaluate", *words, *weightless, "--runs", "a")
+    assert (outcome.err, "weighted F4: 1.0000" in outcome.out) == ("", True)
+
+
 def test_picks_outside_the_volume_are_false_and_no_error(succeed, phantom, picks, tmp_path):
     words = ("evaluate", "--truth", phantom, "--picks", picks, "--runs", "SIM_2", "--json", tmp_path / "s.json")
     succeed(*words)

@@ -16,6 +16,7 @@ from tomopick.evaluation import Evaluation, evaluate
 from tomopick.models.memory import measure_memory
 from tomopick.models.modelfile import load_model, read_spec
 from tomopick.models.registry import field
+from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.report import write_report
 
@@ -39,10 +40,9 @@ def evaluate_files(
     picks = picks_of(picks_path, annotated=False, session=session)
     counted = runs or truth.runs
     _check_runs(counted, [truth, picks], [truth_path, picks_path])
-    silent = [run for run in counted if run not in picks.runs]
-    if silent:
-        notice(f"no picks in {', '.join(silent)}: all their particles count as missed; choose runs with --runs")
+    _tell_of_runs(counted, picks, truth, chosen=runs is not None)
     result = evaluate(picks, truth, known, beta=beta, runs=runs)
+    _tell_of_absent(result, known)
     print_evaluation(result)
     if json_path:
         with replacing(json_path) as temporary:
@@ -57,6 +57,41 @@ def _check_runs(wanted: Sequence[str], tables: Sequence[Picks], paths: Sequence[
     missing = [run for run in wanted if run not in there]
     if missing:
         raise DataError(f"no run {', '.join(missing)} in picks or truth; there is {', '.join(sorted(there)) or 'none'}")
+
+
+def _few(names: Sequence[str], most: int = 6) -> str:
+    """The names, or the first of them where they are many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _tell_of_runs(counted: Sequence[str], picks: Picks, truth: Picks, *, chosen: bool) -> None:
+    """Say where picks and truth are not of the same runs, for names that differ look like a bad score."""
+    silent = [run for run in counted if run not in picks.runs]
+    unused = [run for run in picks.runs if run not in counted]
+    if silent and unused and len(silent) == len(counted):
+        notice(
+            f"no pick counts: the picks are of {_few(unused)}, the truth of {_few(counted)}; are the runs called "
+            "the same in both?"
+        )
+        return
+    if silent:
+        notice(f"no picks in {_few(silent)}: all their particles count as missed; choose runs with --runs")
+    if unused and not chosen:
+        notice(f"picks in {_few(unused)} do not count, as the truth has no particles there; choose runs with --runs")
+    bare = [run for run in counted if run not in truth.runs and run in picks.runs]
+    if bare:
+        notice(f"the truth has no particles in {_few(bare)}: all picks there count as false")
+
+
+def _tell_of_absent(result: Evaluation, objects: Sequence[ParticleObject]) -> None:
+    """Say which objects pull the score down because the truth has none of them."""
+    score = result.by_object
+    absent = [o.name for o in objects if o.weight > 0 and score[o.name].tp + score[o.name].fn == 0]
+    if absent:
+        notice(
+            f"the truth has no {_few(absent)}: each scores 0 and its weight stays in the weighted score, as in CZII's; "
+            "to leave it out, name the other objects with --object"
+        )
 
 
 def print_evaluation(result: Evaluation, title: str = "") -> None:
