@@ -81,6 +81,17 @@ def test_epochs_without_validation_are_left_out(drawn):
     assert val.get_xdata().tolist() == [2]
 
 
+def test_epochs_are_counted_in_whole_numbers(drawn):
+    plot_training([history([4.0], [5.0])], BytesIO())
+    ticks = drawn[0].axes[0].get_xticks()
+    assert [float(t) for t in ticks if abs(t - 1) < 1] == [1.0]
+
+
+def test_a_caption_that_is_printed_elsewhere_is_not_drawn(drawn):
+    caption = plot_training([history([4.0], [5.0])], BytesIO(), captioned=False)
+    assert (caption, drawn[0].get_supxlabel()) == ("One training run; no bands.", "")
+
+
 def test_runs_that_stopped_early_are_said(drawn):
     caption = plot_training([history([4.0, 2.0], [4.0, 2.0]), history([2.0], [2.0])], BytesIO())
     assert drawn[0].axes[0].lines[0].get_ydata().tolist() == [3.0, 2.0]

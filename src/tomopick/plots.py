@@ -89,16 +89,17 @@ def _band(histories: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
     return pd.DataFrame({"mean": by_epoch[loss].mean(), "sd": spread.fillna(0.0).astype(np.float64)})
 
 
-def plot_training(histories: Sequence[pd.DataFrame], target: Target) -> str:
+def plot_training(histories: Sequence[pd.DataFrame], target: Target, *, captioned: bool = True) -> str:
     """Draw training (blue) and validation (orange) loss by epoch.
 
     Args:
         histories: one table for each run (seed or fold) with the columns epoch, train_loss, val_loss and, where known,
             train_loss_sd and val_loss_sd (standard deviation over the batches of the epoch).
         target: path or binary file for the PNG.
+        captioned: draw the caption into the figure too; not needed where it is printed below it.
 
     Returns:
-        The caption, which is drawn into the figure as well and says what the bands are.
+        The caption, which says what the bands are.
 
     Raises:
         DataError: there is no history, or one lacks the losses.
@@ -111,6 +112,8 @@ def plot_training(histories: Sequence[pd.DataFrame], target: Target) -> str:
             )
     if not histories or all(h.empty for h in histories):
         raise DataError("there is no training log to draw; train at least one epoch")
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _one_axes(7.5, 4.2)
     bands = {"training": _band(histories, "train"), "validation": _band(histories, "val")}
     for (label, band), color in zip(bands.items(), (BLUE, ORANGE), strict=True):
@@ -118,9 +121,11 @@ def plot_training(histories: Sequence[pd.DataFrame], target: Target) -> str:
         axes.plot(epoch, mean, color=color, label=label, linewidth=1.8, marker="o", markersize=3)
         axes.fill_between(epoch, np.maximum(mean - sd, 0), mean + sd, color=color, alpha=0.2, linewidth=0)
     axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False)
     caption = _training_caption(histories, any((band["sd"] > 0).any() for band in bands.values()))
-    figure.supxlabel(caption, fontsize=8, color="#555555")
+    if captioned:
+        figure.supxlabel(caption, fontsize=8, color="#555555")
     save_figure(figure, target)
     return caption
 

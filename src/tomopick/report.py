@@ -39,19 +39,33 @@ h1 { font-size: 1.6rem; line-height: 1.25; margin: 0.5rem 0 1rem; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 0.6rem; padding-top: 0.8rem; border-top: 1px solid var(--line); }
 p { max-width: 46rem; }
 .score { font-size: 2.4rem; font-weight: 600; line-height: 1.1; margin: 0.5rem 0 0; }
-.score small { display: block; font-size: 0.95rem; font-weight: 400; color: var(--soft); }
+.score small { display: block; font-size: 0.95rem; font-weight: 400; line-height: 1.4; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.75rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-thead th { color: var(--soft); font-weight: 600; }
-th:first-child { text-align: left; }
+th, td { padding: 0.3rem 0.5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+thead th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; }
+tr { background: var(--paper); }
+th:first-child { position: sticky; left: 0; padding-left: 0; background: inherit; text-align: left; }
 tbody tr:hover { background: var(--band); }
-table.words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+table.words { table-layout: fixed; width: 100%; }
+table.words :is(th, td) { text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; }
+table.words th:first-child { width: 40%; }
 table.total tbody tr:last-child { font-weight: 600; }
 figure { margin: 1rem 0; }
 figure img { display: block; max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; padding: 6px; }
 figcaption, footer, .note { color: var(--soft); font-size: 0.85rem; margin-top: 0.4rem; }
 footer { margin-top: 3rem; }
+@media print {
+  :root { color-scheme: light; --ink: #000000; --soft: #444444; --line: #cccccc; --paper: #ffffff; --band: #ffffff; }
+  html { font-size: 12px; }
+  body { max-width: none; padding: 0; font-size: 1rem; }
+  .scroll { overflow: visible; }
+  th, td { padding: 0.2rem 0.35rem; font-size: 0.8rem; }
+  th:first-child { position: static; }
+  h2 { break-after: avoid; }
+  figure, tr { break-inside: avoid; }
+  figure img { max-height: 20cm; }
+}
 """
 
 # No script, no request: the page shows only what it carries.
@@ -101,7 +115,8 @@ def write_report(
         sections += _of_picks(picks, truth, objects, evaluation)
         sections += _slices(tomograms, picks, truth, objects, evaluation)
     if histories:
-        sections.append(_section("Training", _figure(partial(plot_training, histories), "Loss by epoch")))
+        draw = partial(plot_training, histories, captioned=False)
+        sections.append(_section("Training", _figure(draw, "Loss by epoch")))
     if memory is not None:
         sections.append(_memory(memory))
     if model_card:
