@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tomopick.calibration import calibrated, threshold_for_precision
+from tomopick.errors import DataError
 from tomopick.inference.engine import Progress, keep_freed_memory, score_map
 from tomopick.inference.peaks import FLOOR, find_peaks, inside
-from tomopick.models.modelfile import Model
+from tomopick.models.modelfile import Model, ModelSpec
 from tomopick.picks import Picks
 from tomopick.tomogram import LazyArray, Tomogram
 
@@ -19,6 +21,7 @@ def pick(
     *,
     stride: int = 4,
     thresholds: Mapping[str, float] | None = None,
+    expected_precision: float | None = None,
     floor: float = FLOOR,
     mask: LazyArray | None = None,
     border: float = 0.0,
@@ -32,8 +35,11 @@ def pick(
         model: a loaded model.
         tomogram: any voxel spacing; coordinates come back in its own Angstrom.
         stride: voxels between scores; a match distance of 30 A needs 4 or less at 10 A voxels.
-        thresholds: least score by object, instead of those that the model was stored with.
-        floor: least score of any pick.
+        thresholds: least score by object, calibrated where the model is, instead of those that the model was stored
+            with.
+        expected_precision: keep, instead of any thresholds, the picks of each object down to the score where this
+            share of them is expected to be right. It counts the picks of this tomogram, within mask and border.
+        floor: least raw score of any pick.
         mask: a volume of the tomogram's shape, above 0 where picks may be.
         border: Angstrom to keep clear at each face.
         device: as PyTorch names it.
@@ -41,10 +47,31 @@ def pick(
         progress: called with the share that is done, 0 to 1.
 
     Returns:
-        run, object, x, y, z (Angstrom) and score of each pick.
+        run, object, x, y, z (Angstrom) and score of each pick; the score is calibrated where the model is.
+
+    Raises:
+        DataError: an expected precision out of range, or of a model whose scores are not calibrated; a mask of another
+            shape.
     """
+    if expected_precision is not None:
+        _check_precision(model.spec, expected_precision)
     keep_freed_memory()
     scores = score_map(model, tomogram, stride, device=device, precision=precision, progress=progress)
+    found = calibrated(find_peaks(scores, model.spec.objects, floor=floor), model.spec.calibration)
+    found = inside(found, tomogram.shape, tomogram.spacing, mask, border)
     least = model.spec.thresholds if thresholds is None else thresholds
-    found = find_peaks(scores, model.spec.objects, least, floor=floor)
-    return inside(found, tomogram.shape, tomogram.spacing, mask, border)
+    if expected_precision is not None:
+        least = threshold_for_precision(found, model.spec.objects, expected_precision)
+    return Picks.join(found.where(name=o.name, min_score=least.get(o.name)) for o in model.spec.objects)
+
+
+def _check_precision(spec: ModelSpec, precision: float) -> None:
+    """Said before the tomogram is scored, which takes long."""
+    if not 0 < precision <= 1:
+        raise DataError(f"the expected precision is {precision}; give a number above 0 and at most 1")
+    raw = [o.name for o in spec.objects if o.name not in spec.calibration]
+    if raw:
+        raise DataError(
+            f"the model's scores are not calibrated for {', '.join(raw)}, so no precision can be expected of them; "
+            "give thresholds, or train with validation runs"
+        )
