@@ -16,7 +16,7 @@ import tomopick.plots
 from tomopick.curves import PRCurve
 from tomopick.errors import DataError
 from tomopick.objects import ParticleObject
-from tomopick.plots import plot_memory, plot_pr, plot_thresholds, plot_training, write_replacing
+from tomopick.plots import plot_memory, plot_pr, plot_reliability, plot_thresholds, plot_training, write_replacing
 
 LARGE = ParticleObject(name="large", radius=20, label=1, color=(255, 0, 0, 255))
 SMALL = ParticleObject(name="small", radius=6, label=2, color=(0, 0, 255, 255))
@@ -145,6 +145,37 @@ def test_thresholds_in_use_are_marked(drawn):
     assert axes.get_ylabel() == "F2"
     assert "Dotted" in caption
     assert "Dotted" not in plot_thresholds(table, [LARGE], BytesIO())
+
+
+def reliability(scores: list[float], shares: list[float], count: int) -> pd.DataFrame:
+    bins = range(1, len(scores) + 1)
+    return pd.DataFrame({"bin": bins, "count": count, "mean score": scores, "share right": shares})
+
+
+def test_reliability_shows_each_bin_and_names_the_errors(drawn):
+    tables = {
+        "all": reliability([0.2, 0.8], [0.1, 0.6], 50),
+        "small": reliability([0.3], [0.3], 40),
+        "elsewhere": reliability([0.5], [0.9], 10),
+    }
+    caption = plot_reliability(tables, [LARGE, SMALL], BytesIO())
+    axes, below = drawn[0].axes
+    diagonal, small, total = axes.lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
+    assert (list(total.get_xdata()), list(total.get_ydata())) == ([0.2, 0.8], [0.1, 0.6])
+    assert colors.to_hex(small.get_color()) == "#0000ff"
+    # ECE of all: (0.1 + 0.2) / 2
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["small (0.000)", "all (0.150)"]
+    assert "0.150 over 100 picks (bins of equal count: 2)" in caption
+    assert [segment.tolist() for segment in below.collections[1].get_segments()] == [
+        [[0.2, 0.0], [0.2, 50.0]],
+        [[0.8, 0.0], [0.8, 50.0]],
+    ]
+
+
+def test_reliability_of_nothing_is_refused():
+    with pytest.raises(DataError, match="no picks to judge"):
+        plot_reliability({"all": reliability([], [], 0)}, [SMALL], BytesIO())
 
 
 def test_an_old_file_survives_a_failure(tmp_path, monkeypatch):

@@ -124,7 +124,7 @@ def test_the_page_asks_for_nothing_from_outside(full):
 
 
 def test_every_picture_is_a_png_with_words_for_it(full):
-    assert len(full.images()) == 6
+    assert len(full.images()) == 7
     for image in full.images():
         assert image["alt"]
         head, data = (image["src"] or "").split(",", 1)
@@ -155,6 +155,18 @@ def test_the_confusion_counts_only_picks_over_their_thresholds(full):
     ]
 
 
+def test_the_calibration_error_is_that_of_the_picks(full):
+    # four picks in one bin: mean score 0.65, two right; the threshold of the evaluation plays no part
+    assert "Expected calibration error 0.150 over 4 picks" in full.text
+
+
+@pytest.mark.parametrize("scores", [[1.0, 1.0], [0.5, 7.0], [0.01, 0.02]])
+def test_scores_that_are_no_probabilities_are_not_judged_as_such(tmp_path, scores):
+    picks = Picks.of("a", "ball", [[105, 100, 50], [300, 300, 50]], scores)
+    path = write_report(tmp_path / "r.html", title="t", objects=OBJECTS, picks=picks, truth=TRUTH)
+    assert "Reliability of scores" not in Page(path.read_text("utf-8")).headings
+
+
 def test_memory_and_model_card_are_tables(full):
     assert full.row("conv") == ["conv", "0.500", "33.500", "33.625"]
     assert full.row("linear")[-1] == "\u2013"
@@ -172,6 +184,7 @@ def test_what_is_not_given_is_left_out(tmp_path, full):
         "Scores by object",
         "Precision and recall",
         "Score against threshold",
+        "Reliability of scores",
         "Confusion of objects",
         "Slices",
         "Training",
@@ -192,7 +205,12 @@ def test_what_is_not_given_is_left_out(tmp_path, full):
     curves = Page(
         write_report(tmp_path / "d.html", title="t", objects=OBJECTS, picks=PICKS, truth=TRUTH).read_text("utf-8")
     )
-    assert curves.headings == ["Precision and recall", "Score against threshold", "Confusion of objects"]
+    assert curves.headings == [
+        "Precision and recall",
+        "Score against threshold",
+        "Reliability of scores",
+        "Confusion of objects",
+    ]
 
 
 def test_thresholds_that_leave_no_pick_leave_none_in_the_page(tmp_path):

@@ -14,6 +14,7 @@ from tomopick.atomic import replacing
 from tomopick.curves import PRCurve
 from tomopick.errors import DataError
 from tomopick.objects import ParticleObject
+from tomopick.reliability import error_of_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ __all__ = [
     "object_color",
     "plot_memory",
     "plot_pr",
+    "plot_reliability",
     "plot_thresholds",
     "plot_training",
     "save_figure",
@@ -69,10 +71,15 @@ def _one_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: Axes) -> None:
+    """No frame, a faint grid behind."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e4e6e8", linewidth=0.6)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def object_color(particle: ParticleObject) -> tuple[float, ...]:
@@ -223,3 +230,45 @@ def plot_thresholds(
     save_figure(figure, target)
     marked = " Dotted: the thresholds in use." if thresholds else ""
     return f"F{beta:g} of the picks whose score is at least the threshold.{marked}"
+
+
+def plot_reliability(tables: Mapping[str, pd.DataFrame], objects: Sequence[ParticleObject], target: Target) -> str:
+    """Draw the share of right picks against their score, and below it how many picks there are.
+
+    Args:
+        tables: by object name, and "all" for all objects together, as `tomopick.reliability.reliability_tables` gives
+            them; those of objects that are not in ``objects`` are not drawn.
+        objects: the objects to draw.
+        target: path or binary file for the PNG.
+
+    Returns:
+        The caption, with the expected calibration error of "all".
+
+    Raises:
+        DataError: there are no picks to draw.
+    """
+    if "all" not in tables or tables["all"].empty:
+        raise DataError("there are no picks to judge the scores by; give picks in annotated tomograms")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 5.8), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="dashed")
+    colors = {o.name: object_color(o) for o in objects} | {"all": (0.0, 0.0, 0.0, 1.0)}
+    for name in [n for n in colors if n in tables]:
+        table, label = tables[name], f"{name} ({error_of_table(tables[name]):.3f})"
+        style = {"color": colors[name], "linewidth": 2.2 if name == "all" else 1.1}
+        axes.plot(table["mean score"], table["share right"], label=label, marker="o", markersize=3, **style)
+        below.vlines(table["mean score"], 0, table["count"], **style)
+    for part in (axes, below):
+        _plain(part)
+    axes.set(ylabel="share of picks that are right", ylim=(-0.02, 1.02))
+    below.set(xlabel="score", ylabel="picks", xlim=(0, 1), ylim=(0, None))
+    axes.legend(frameon=False, fontsize=8, title="expected calibration error", title_fontsize=8)
+    save_figure(figure, target)
+    whole = tables["all"]
+    return (
+        "Of the picks of a score, how many are right; on the dashed line scores are probabilities. Expected "
+        f"calibration error {error_of_table(whole):.3f} over {int(whole['count'].sum())} picks "
+        f"(bins of equal count: {len(whole)}). Below: the picks in each bin."
+    )

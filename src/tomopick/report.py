@@ -20,7 +20,8 @@ from tomopick.evaluation import Evaluation
 from tomopick.matching import MISSED, NOTHING, confusion, keep_above
 from tomopick.objects import ParticleObject, check_objects
 from tomopick.picks import Picks
-from tomopick.plots import plot_memory, plot_pr, plot_thresholds, plot_training, write_replacing
+from tomopick.plots import plot_memory, plot_pr, plot_reliability, plot_thresholds, plot_training, write_replacing
+from tomopick.reliability import reliability_tables
 from tomopick.slices import plot_slices
 from tomopick.tomogram import Tomogram
 
@@ -236,8 +237,23 @@ def _of_picks(
     return [
         _section("Precision and recall", _figure(draw_pr, "Precision against recall for each object")),
         _section("Score against threshold", _figure(draw_thresholds, f"F{beta:g} against threshold for each object")),
+        *_reliability(picks, truth, objects, runs),
         _confusion(confusion(kept, truth, objects, runs)),
     ]
+
+
+def _reliability(
+    picks: Picks, truth: Picks, objects: Sequence[ParticleObject], runs: Sequence[str] | None
+) -> list[str]:
+    """Nothing where the scores cannot be probabilities: beyond 0 to 1, or all alike because nobody knew them."""
+    scores = picks.scores()
+    if len(np.unique(scores)) < 2 or scores.min() < 0 or scores.max() > 1:
+        return []
+    tables = reliability_tables(picks, truth, objects, runs)
+    if tables["all"].empty:
+        return []
+    draw = partial(plot_reliability, tables, objects)
+    return [_section("Reliability of scores", _figure(draw, "Share of right picks against score for each object"))]
 
 
 def _confusion(counts: pd.DataFrame) -> str:
