@@ -155,7 +155,7 @@ def reliability(scores: list[float], shares: list[float], count: int) -> pd.Data
 def test_reliability_shows_each_bin_and_names_the_errors(drawn):
     tables = {
         "all": reliability([0.2, 0.8], [0.1, 0.6], 50),
-        "small": reliability([0.3], [0.3], 40),
+        "small": reliability([0.32], [0.32], 40),
         "elsewhere": reliability([0.5], [0.9], 10),
     }
     caption = plot_reliability(tables, [LARGE, SMALL], BytesIO())
@@ -167,10 +167,14 @@ def test_reliability_shows_each_bin_and_names_the_errors(drawn):
     # ECE of all: (0.1 + 0.2) / 2
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["small (0.000)", "all (0.150)"]
     assert "0.150 over 100 picks (bins of equal count: 2)" in caption
-    assert [segment.tolist() for segment in below.collections[1].get_segments()] == [
-        [[0.2, 0.0], [0.2, 50.0]],
-        [[0.8, 0.0], [0.8, 50.0]],
-    ]
+    heights = {round(bar.get_x(), 2): bar.get_height() for bar in below.patches if bar.get_height()}
+    assert heights == {0.3: 40}
+    assert colors.to_hex(below.patches[0].get_facecolor()) == "#0000ff"
+
+
+def test_reliability_of_all_objects_together_can_stand_alone(drawn):
+    plot_reliability({"all": reliability([0.32], [0.5], 40)}, [LARGE], BytesIO())
+    assert max(bar.get_height() for bar in drawn[0].axes[1].patches) == 40
 
 
 def test_reliability_of_nothing_is_refused():

@@ -255,11 +255,19 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], objects: Sequence[Parti
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="dashed")
     colors = {o.name: object_color(o) for o in objects} | {"all": (0.0, 0.0, 0.0, 1.0)}
-    for name in [n for n in colors if n in tables]:
-        table, label = tables[name], f"{name} ({error_of_table(tables[name]):.3f})"
-        style = {"color": colors[name], "linewidth": 2.2 if name == "all" else 1.1}
-        axes.plot(table["mean score"], table["share right"], label=label, marker="o", markersize=3, **style)
-        below.vlines(table["mean score"], 0, table["count"], **style)
+    drawn = {name: tables[name] for name in colors if name in tables}
+    for name, table in drawn.items():
+        label, width = f"{name} ({error_of_table(table):.3f})", 2.2 if name == "all" else 1.1
+        line = {"color": colors[name], "linewidth": width, "marker": "o", "markersize": 3}
+        axes.plot(table["mean score"], table["share right"], label=label, **line)
+    parts = {name: table for name, table in drawn.items() if name != "all"} or drawn
+    below.hist(
+        [t["mean score"] for t in parts.values()],
+        bins=np.linspace(0, 1, 21),
+        weights=[t["count"] for t in parts.values()],
+        color=[colors[name] for name in parts],
+        stacked=True,
+    )
     for part in (axes, below):
         _plain(part)
     axes.set(ylabel="share of picks that are right", ylim=(-0.02, 1.02))
@@ -270,5 +278,5 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], objects: Sequence[Parti
     return (
         "Of the picks of a score, how many are right; on the dashed line scores are probabilities. Expected "
         f"calibration error {error_of_table(whole):.3f} over {int(whole['count'].sum())} picks "
-        f"(bins of equal count: {len(whole)}). Below: the picks in each bin."
+        f"(bins of equal count: {len(whole)}). Below: how many picks have that score, each bin's at its mean."
     )
