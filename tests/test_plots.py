@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import colors
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-import tomopick.plots
 from tomopick.curves import PRCurve
 from tomopick.errors import DataError
 from tomopick.objects import ParticleObject
@@ -20,20 +18,6 @@ from tomopick.plots import plot_memory, plot_pr, plot_reliability, plot_threshol
 
 LARGE = ParticleObject(name="large", radius=20, label=1, color=(255, 0, 0, 255))
 SMALL = ParticleObject(name="small", radius=6, label=2, color=(0, 0, 255, 255))
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures drawn so far; they are written as usual, too."""
-    figures: list[Figure] = []
-    write = tomopick.plots.save_figure
-
-    def keep(figure, target):
-        figures.append(figure)
-        write(figure, target)
-
-    monkeypatch.setattr(tomopick.plots, "save_figure", keep)
-    return figures
 
 
 def history(train: list[float], val: list[float], **more: list[float]) -> pd.DataFrame:

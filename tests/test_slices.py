@@ -7,11 +7,9 @@ from io import BytesIO
 import numpy as np
 import pytest
 from matplotlib import colors
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Circle
 
-import tomopick.slices
 from tomopick.errors import DataError
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
@@ -23,20 +21,6 @@ CUBE = ParticleObject(name="cube", radius=100, label=2, color=(0, 0, 255, 255))
 OBJECTS = (BALL, CUBE)
 SPACING = 10.0
 GREEN, YELLOW, RED = "#2fd55b", "#ffd92f", "#ff3b30"
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures drawn so far; they are written as usual, too."""
-    figures: list[Figure] = []
-    write = tomopick.slices.save_figure
-
-    def keep(figure, target):
-        figures.append(figure)
-        write(figure, target)
-
-    monkeypatch.setattr(tomopick.slices, "save_figure", keep)
-    return figures
 
 
 def tomogram(shape=(21, 30, 40)) -> Tomogram:

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -292,13 +291,11 @@ def test_missing_file_and_folder(form, tmp_path: Path):
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda f: f.name)
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_full_disk_keeps_the_old_file(form, tmp_path: Path, monkeypatch):
+def test_full_disk_keeps_the_old_file(form, tmp_path: Path, fill_disk):
     path = tmp_path / f"picks{form.extension}"
     write_picks(path, two_runs(), spacing=10)
     before = path.read_bytes()
-    monkeypatch.setattr("secrets.token_hex", lambda size: "full")
-    (tmp_path / f".picks.full.partial{form.extension}").symlink_to("/dev/full")
+    fill_disk(path)
     with pytest.raises(DataError, match="old file is kept"):
         write_picks(path, Picks.join([two_runs()] * 20), spacing=10)
     assert path.read_bytes() == before

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -197,13 +196,10 @@ def test_the_truth_must_be_one_set(project: Project):
         opened.picks(objects=["unicorn"])
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_full_disk_keeps_the_old_picks(project: Project, monkeypatch):
+def test_full_disk_keeps_the_old_picks(project: Project, fill_disk):
     project.write_picks(FOUND, "model")
     before = everything(project)
-    monkeypatch.setattr("secrets.token_hex", lambda size: "full")
-    folder = project.path.parent / "ExperimentRuns/TS_1/Picks"
-    (folder / ".tomopick_model_blob.full.partial.json").symlink_to("/dev/full")
+    fill_disk(project.path.parent / "ExperimentRuns/TS_1/Picks/tomopick_model_blob.json")
     with pytest.raises(DataError, match="old file is kept"):
         project.write_picks(FOUND.where(name="blob"), "model", overwrite=True)
     assert everything(project) == before
