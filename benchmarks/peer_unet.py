@@ -342,8 +342,8 @@ def main() -> None:
     make_folder(args.out)
     project, tested = project_at(args.config), project_at(args.test_config or args.config)
     objects = project.objects
-    if objects != tested.objects:
-        raise DataError(f"{tested.path} has other objects than {project.path}; they must be the same")
+    if [(o.name, o.radius) for o in objects] != [(o.name, o.radius) for o in tested.objects]:
+        raise DataError(f"{tested.path} has other objects or radii than {project.path}; they must be the same")
     sides = ((project, args.train), (project, args.val), (tested, args.test))
     training, validation, test = (opened(p, split_names(runs) or [], args.tomogram) for p, runs in sides)
     if len({round(one.spacing, 1) for one in (*training, *validation, *test)}) > 1:
