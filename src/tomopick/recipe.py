@@ -38,7 +38,11 @@ class Augmentation(_Frozen):
 
 
 class Recipe(_Frozen):
-    """A training of any network. The defaults are those of `tomopick train`."""
+    """A training of any network.
+
+    The defaults are those of `tomopick train` with CryoET3DCNN; a network's class tells in ``recipe`` where its own
+    differ.
+    """
 
     model: str = Field(default="cryoet3dcnn", description="Network, as `tomopick memory --help` lists them.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
@@ -54,10 +58,16 @@ class Recipe(_Frozen):
         description="Background crops for each particle crop; each holds positions^3 windows, so 0.125 with two "
         "positions is as many background windows as particles.",
     )
+    class_balanced: bool = Field(
+        default=False, description="Draw as many crops around particles of each object, rather than each particle once."
+    )
     positive_radius: float = Field(
         default=4.0,
         gt=0,
-        description="Voxels around a particle's centre that count as it, at most; never more than its match distance.",
+        description="Voxels around a particle's centre that count as it, at most; see positive_share.",
+    )
+    positive_share: float = Field(
+        default=0.5, gt=0, le=1, description="Share of a particle's radius that counts as it, at most."
     )
     clear: float = Field(
         default=2.0, ge=0, description="Background keeps this many voxels clear of where a particle counts as itself."
@@ -72,12 +82,24 @@ class Recipe(_Frozen):
     ema: float = Field(default=0.98, ge=0, lt=1, description="Decay of the moving average of the weights.")
     alpha: float = Field(default=1.0, gt=0, description="Focal loss alpha.")
     gamma: float = Field(default=2.0, ge=0, description="Focal loss gamma.")
+    tversky: float = Field(
+        default=0.0, ge=0, description="Weight of a Tversky loss (alpha 0.3, beta 0.7) added to the focal loss."
+    )
+    mixup: float = Field(
+        default=0.0, ge=0, description="Mix crops in pairs, by shares drawn from Beta(this, this); 0 mixes none."
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     balance: float = Field(
         default=0.5, ge=0, le=1, description="Classes weigh 1 / count^this: 0 not balanced, 1 all alike."
     )
     background_weight: float = Field(
         default=1.0, gt=0, description="Weight of all background positions together, over that of all particles."
+    )
+    object_weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="Weight of a position of an object, one of background weighing 1; takes the place of "
+        "background_weight.",
     )
     patience: int = Field(default=15, ge=1, description="Stop after this many epochs without a better validation loss.")
     seed: int = Field(default=0, ge=0)

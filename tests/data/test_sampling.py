@@ -38,6 +38,12 @@ def sampler(recipe: Recipe = RECIPE) -> Sampler:
     return Sampler(SIZES, PARTICLES, SHAPE, recipe)
 
 
+def centres(shape: CropShape, crop: Crop) -> np.ndarray:
+    """Voxels (positions^3, 3), zyx, of a crop's score positions, one by one."""
+    steps = shape.lead + shape.stride * np.arange(shape.positions)
+    return np.array([np.array(crop.start) + step for step in product(steps, repeat=3)])
+
+
 def starts(crops: list[Crop]) -> list[tuple[int, tuple[int, int, int]]]:
     return [(c.run, c.start) for c in crops]
 
@@ -65,6 +71,9 @@ def test_labels_are_those_of_brute_force(seed):
     )
     positions = rng.integers(-5, 25, (100, 3))
     assert crowd.labels(positions).tolist() == [brute_force_label(crowd, at) for at in positions]
+    first, stride = rng.integers(-4, 8, 3), int(rng.integers(1, 4))
+    grid = first + stride * np.array(list(product(range(6), repeat=3)))
+    assert crowd.label_grid(first, stride, 6).ravel().tolist() == [brute_force_label(crowd, at) for at in grid]
 
 
 def test_a_run_without_particles_is_background():
@@ -75,7 +84,7 @@ def test_a_run_without_particles_is_background():
 def test_a_particle_smaller_than_a_voxel_still_has_a_voxel():
     tiny = Particles(np.array([[10.5, 10.5, 10.5]]), np.array([1]), np.array([0.3]), 2.0, BACKGROUND)
     crops = Sampler([SIZES[0]], [tiny], SHAPE, Recipe(background=0)).epoch(0)
-    assert 1 in tiny.labels(SHAPE.centres(np.array(crops[0].start)))
+    assert 1 in tiny.labels(centres(SHAPE, crops[0]))
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 7])
@@ -84,7 +93,7 @@ def test_each_particle_has_its_crop_once_an_epoch(epoch):
     owners = []
     for crop in crops:
         particles = PARTICLES[crop.run]
-        positions = SHAPE.centres(np.array(crop.start))
+        positions = centres(SHAPE, crop)
         reached = [
             i
             for i, (c, r) in enumerate(zip(particles.centres, particles.reach, strict=True))
@@ -101,11 +110,11 @@ def test_each_particle_has_its_crop_once_an_epoch(epoch):
 
 def test_background_crops_have_a_position_that_is_background():
     every = sampler(Recipe(background=4.0, seed=1)).epoch(0)
-    alone = [c for c in every if (PARTICLES[c.run].labels(SHAPE.centres(np.array(c.start))) >= BACKGROUND).any()]
+    alone = [c for c in every if (PARTICLES[c.run].labels(centres(SHAPE, c)) >= BACKGROUND).any()]
     assert len(alone) >= len(every) - 16
     one = CropShape(field=32, lead=16, stride=8, positions=1)
     for crop in Sampler(SIZES, PARTICLES, one, Recipe(background=4.0)).epoch(0):
-        assert PARTICLES[crop.run].labels(one.centres(np.array(crop.start)))[0] != IGNORE
+        assert PARTICLES[crop.run].labels(centres(one, crop))[0] != IGNORE
 
 
 def test_a_tomogram_full_of_particles_still_gives_background_crops():
@@ -138,9 +147,7 @@ def test_mined_places_are_the_share_of_background_that_was_asked():
     places = np.array([[1, 1, 1], [2, 2, 2], [3, 3, 3], [1, 30, 1], [1, 1, 40], [30, 1, 1], [5, 1, 1], [1, 5, 1]])
     mined.hard = [places, places + 1]
     looked_at = {(run, tuple(at)) for run in (0, 1) for at in mined.hard[run]}
-    hits = [
-        c for c in mined.epoch(0) if any((c.run, tuple(at)) in looked_at for at in SHAPE.centres(np.array(c.start)))
-    ]
+    hits = [c for c in mined.epoch(0) if any((c.run, tuple(at)) in looked_at for at in centres(SHAPE, c))]
     assert len(hits) >= 8
 
 
@@ -203,3 +210,42 @@ def test_turning_about_z_keeps_the_beam_but_turns_the_tilt_axis():
     tower = np.zeros((3, 3, 3))
     tower[2, 1, 1] = 1
     assert all(np.array_equal(turned(tower, *o), tower) for o in orientations(Augmentation(rotations="z", flips=False)))
+
+
+INSIDE = CropShape(field=2, lead=0, stride=2, positions=12, inside=True)
+
+
+def test_crops_that_are_kept_inside_hold_their_particle_and_nothing_beyond_the_tomogram():
+    inside = Sampler(SIZES, PARTICLES, INSIDE, Recipe(background=0, seed=1))
+    crops = inside.epoch(0)
+    for crop in crops:
+        start = np.array(crop.start)
+        assert (start >= 0).all()
+        assert (start + INSIDE.edge <= SIZES[crop.run]).all()
+    held = [np.isin(PARTICLES[c.run].label_grid(np.array(c.start), 2, 12), range(BACKGROUND)).any() for c in crops]
+    assert sum(held) >= len(crops) - 1
+
+
+def test_validation_crops_that_are_kept_inside_cover_the_tomograms():
+    crops = Sampler(SIZES, PARTICLES, INSIDE, RECIPE).fixed()
+    for run, size in enumerate(SIZES):
+        seen = np.zeros(size, bool)
+        for z, y, x in (c.start for c in crops if c.run == run):
+            assert min(z, y, x) >= 0
+            seen[z : z + INSIDE.edge, y : y + INSIDE.edge, x : x + INSIDE.edge] = True
+        assert seen.all()
+
+
+def test_a_tomogram_smaller_than_a_crop_stands_in_its_middle():
+    flat = Sampler([(10, 60, 60)], [PARTICLES[0]], INSIDE, RECIPE)
+    assert {c.start[0] for c in flat.epoch(0)} == {c.start[0] for c in flat.fixed()} == {-7}
+
+
+def test_balanced_classes_are_drawn_alike():
+    centres = np.repeat([[5.0] * 3, [20.0] * 3, [35.0] * 3], [90, 8, 2], axis=0)
+    particles = Particles(centres, np.repeat([0, 1, 2], [90, 8, 2]), np.ones(100), 0.0, BACKGROUND)
+    voxel = CropShape(field=1, lead=0, stride=1, positions=1)
+    balanced = Sampler([(40, 40, 40)], [particles], voxel, Recipe(class_balanced=True, background=0))
+    labels = [int(particles.labels(np.array([c.start]))[0]) for epoch in range(10) for c in balanced.epoch(epoch)]
+    shares = np.bincount(labels, minlength=4)[:3] / 1000
+    assert np.abs(shares - 1 / 3).max() < 0.06

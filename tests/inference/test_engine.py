@@ -166,3 +166,41 @@ def test_a_trained_network_is_left_ready_for_use():
     model.network.train()
     first = score_map(model, noise((16, 16, 16)), 8).array
     assert np.array_equal(score_map(model, noise((16, 16, 16)), 8).array, first)
+
+
+def padded_model(size: str = "tiny") -> Model:
+    """A network that pads its own borders, whose scores differ much from place to place."""
+    torch.manual_seed(1)
+    arguments = {"num_classes": 3, "size": size}
+    network = build("heatmap-unet", arguments)
+    with torch.no_grad():
+        for name, value in network.named_buffers():
+            if name.endswith("running_var"):
+                value.uniform_(0.1, 1.0)
+        network.head.weight.mul_(3)
+    return Model(network.eval(), random_model().spec.model_copy(update={"architecture": "heatmap-unet"}))
+
+
+@torch.inference_mode()
+def in_one_piece(model: Model, tomogram: Tomogram) -> np.ndarray:
+    """Probabilities from the whole tomogram at once, mirrored at its far ends up to the next multiple of 8."""
+    depth, height, width = (-(-n // 8) * 8 for n in tomogram.shape)
+    scaled = scaling_of(tomogram, model.spec.normalisation)(tomogram.read((0, 0, 0), (depth, height, width)))
+    logits = model.network(torch.from_numpy(scaled)[None, None])
+    counts = [slice(-(-n // 2)) for n in tomogram.shape]
+    return torch.softmax(logits, dim=1)[0].numpy()[(slice(None), *counts)]
+
+
+@pytest.mark.parametrize("edge", [16, 40])
+def test_a_network_that_pads_scores_in_tiles_as_in_one_piece(edge, monkeypatch):
+    model, tomogram = padded_model(), noise((30, 61, 109))
+    whole = in_one_piece(model, tomogram)
+    assert np.ptp(whole[0]) > 0.5
+    monkeypatch.setattr(engine, "PADDED_TILE", edge)
+    tiled = score_map(model, tomogram)
+    assert (tiled.stride, tiled.offset) == (2, (0.0, 0.0, 0.0))
+    np.testing.assert_allclose(tiled.array, whole, atol=1e-4)
+
+
+def test_a_tomogram_smaller_than_its_cells_works():
+    assert score_map(padded_model(), noise((1, 3, 9))).array.shape == (3, 1, 2, 5)

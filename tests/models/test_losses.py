@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from tomopick.models.losses import FocalLoss
+from tomopick.models.losses import FocalLoss, TverskyOverlap
 
 WEIGHTS = torch.tensor([0.2, 1.0, 3.0, 0.5])
 CASES = {
@@ -163,3 +163,33 @@ def test_class_weights_move_with_the_loss_but_are_not_saved():
     loss = FocalLoss(class_weights=WEIGHTS)
     assert loss.state_dict() == {}
     assert loss.to("meta").class_weights.is_meta
+
+
+def tversky_by_hand(probability: np.ndarray, target: np.ndarray, objects: int, alpha: float, beta: float) -> float:
+    """Mean over objects of 1 - TP / (TP + alpha FP + beta FN), soft counts over all positions that are not -1."""
+    losses = []
+    for name in range(objects):
+        tp = fp = fn = 0.0
+        for p, truth in zip(probability[:, name], target, strict=True):
+            if truth == -1:
+                continue
+            tp += p * (truth == name)
+            fp += p * (truth != name)
+            fn += (1 - p) * (truth == name)
+        losses.append(1 - tp / (tp + alpha * fp + beta * fn))
+    return float(np.mean(losses))
+
+
+def test_the_overlap_is_that_of_the_objects_where_something_is_known():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 3, 3, 3, generator=generator)
+    target = torch.randint(-1, 4, (2, 3, 3, 3), generator=generator)
+    probability = logits.softmax(1).movedim(1, -1).reshape(-1, 4).numpy()
+    expected = tversky_by_hand(probability, target.flatten().numpy(), 3, 0.3, 0.7)
+    assert float(TverskyOverlap(0.3, 0.7, ignore_index=-1)(logits, target)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_overlap_of_the_truth_itself_is_perfect():
+    target = torch.tensor([[0, 1, 2, 2, 0]])
+    logits = 50 * torch.nn.functional.one_hot(target, 3).movedim(-1, 1).float()
+    assert float(TverskyOverlap()(logits, target)) == pytest.approx(0, abs=1e-4)

@@ -9,7 +9,11 @@ import torch
 from torch import nn
 
 from tomopick.errors import ModelFileError
-from tomopick.models.registry import DenseNetwork, build, field, lead, names
+from tomopick.models.registry import DenseNetwork, build, choices, field, names
+from tomopick.recipe import Recipe
+
+WINDOWED = [n for n in names() if not build(n, {"num_classes": 3}).context]
+PADDED = [n for n in names() if n not in WINDOWED]
 
 
 def network_named(name: str) -> nn.Module:
@@ -29,14 +33,36 @@ def test_every_network_is_a_dense_network(name):
     assert isinstance(network, DenseNetwork)
     edge = field(network)
     assert edge % network.stride == 0
-    assert lead(network) == edge // 2
+    assert network.align % network.stride == network.context % network.align == 0
+    tile = edge if name in WINDOWED else network.align
     with torch.inference_mode():
-        cells = network.embed(torch.zeros(1, 1, edge, edge, edge))
-        assert cells.shape[2:] == 3 * (network.reach,)
-        assert network.classify(cells).shape == (1, 3, 1, 1, 1)
+        cells = network.embed(torch.zeros(1, 1, tile, tile, tile))
+        assert cells.shape[2:] == 3 * ((tile - 2 * network.halo) // network.stride,)
+        scores = (tile - 2 * network.halo) // network.stride - network.reach + 1
+        assert network.classify(cells).shape == (1, 3, scores, scores, scores)
 
 
 @pytest.mark.parametrize("name", names())
+def test_the_choices_of_every_network_make_a_recipe(name):
+    assert Recipe.model_validate({"model": name, **choices(name)}).model == name
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_a_score_does_not_see_beyond_its_context(name):
+    """Its field and context may change a score, but voxels beyond them do not, though the tile is larger."""
+    network = network_named(name)
+    edge, context = network.align, network.context
+    tile = torch.randn(1, 1, 3 * edge + context, edge, edge)
+    with torch.inference_mode():
+        dense = network.classify(network.embed(tile))
+        tile[:, :, -edge:] += 5 * torch.randn(edge, edge)
+        moved = (network.classify(network.embed(tile)) - dense).abs().amax(dim=(0, 1, 3, 4))
+    unmoved = 2 * edge // network.stride
+    assert moved[:unmoved].max() < 1e-4
+    assert moved[-1] > 1e-2
+
+
+@pytest.mark.parametrize("name", WINDOWED)
 def test_moving_the_tile_by_a_stride_moves_the_scores(name):
     """A score sees its own field and nothing else: in a larger tile it is what its crop alone gives."""
     network = network_named(name)
@@ -55,7 +81,7 @@ def test_moving_the_tile_by_a_stride_moves_the_scores(name):
 @pytest.mark.parametrize("name", names())
 def test_windows_of_a_batch_do_not_touch_each_other(name):
     network = network_named(name)
-    edge = field(network)
+    edge = max(field(network), network.align)
     batch = torch.randn(2, 1, edge, edge, edge)
     with torch.inference_mode():
         both = network.classify(network.embed(batch))

@@ -13,20 +13,24 @@ from tomopick.commands.sources import project_at
 from tomopick.errors import DataError, TomopickError
 from tomopick.io.project import Project
 from tomopick.models.modelfile import read_spec
+from tomopick.models.registry import choices
 from tomopick.plots import plot_training
 from tomopick.recipe import Recipe
 from tomopick.training.run import Trained, TrainingRun, train
 
 __all__ = ["read_recipe", "resumed_recipe", "split_runs", "train_project"]
 
+DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
+
 
 def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
-    """The recipe of a JSON file, or the default one, with the changes that are not None."""
+    """The network's own recipe, with the choices of a JSON file, and then the changes that are not None."""
     try:
-        base = json.loads(path.read_text()) if path else {}
-        if not isinstance(base, dict):
+        read = json.loads(path.read_text()) if path else {}
+        if not isinstance(read, dict):
             raise DataError(f"{path} is not a recipe: it must hold one JSON object, as OUT/recipe.json does")
-        return Recipe.model_validate(base | {k: v for k, v in changes.items() if v is not None})
+        chosen = read | {k: v for k, v in changes.items() if v is not None}
+        return Recipe.model_validate(choices(str(chosen.get("model", DEFAULT_MODEL))) | chosen)
     except OSError as error:
         raise DataError(f"cannot read the recipe {path}: {error.strerror}") from error
     except ValueError as error:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from tomopick.data.augment import Intensity
 from tomopick.data.normalise import Scaling
-from tomopick.data.sampling import Crop, CropShape, Particles
+from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles
 from tomopick.tomogram import Tomogram
 
 __all__ = ["Annotated", "CropDataset", "cut"]
@@ -39,8 +39,10 @@ def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.
     A score position is a voxel, not a gap between voxels: a reversed axis is read `CropShape.shift` voxels further
     on, so that the positions of the turned crop are still the voxels that the labels were made for.
     """
-    n = shape.positions
-    labels = annotated.particles.labels(shape.centres(np.asarray(crop.start))).reshape(n, n, n)
+    first = np.asarray(crop.start) + shape.lead
+    labels = annotated.particles.label_grid(first, shape.stride, shape.positions)
+    if shape.inside:
+        _ignore_beyond(labels, first, shape.stride, annotated.tomogram.shape)
     z, y, x = (s + shape.shift * r for s, r in zip(crop.start, crop.reverse, strict=True))
     densities = annotated.tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
     turned = tuple(axis for axis, reverse in enumerate(crop.reverse) if reverse)
@@ -48,6 +50,13 @@ def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.
     labels = np.flip(labels, turned).transpose(crop.axes)
     # copies, since a tensor takes no reversed axis, not even one of a single position
     return densities.copy(order="C"), labels.copy(order="C")
+
+
+def _ignore_beyond(labels: NDArray[np.int64], first: NDArray[np.int64], stride: int, size: tuple[int, ...]) -> None:
+    """Let positions that lie outside of the tomogram count nothing: there its mirror image stands."""
+    for axis, (start, n) in enumerate(zip(first, size, strict=True)):
+        places = start + stride * np.arange(labels.shape[axis])
+        labels[(slice(None),) * axis + ((places < 0) | (places >= n),)] = IGNORE
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -22,12 +22,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CropShape:
-    """A cubic crop with score positions at ``lead + stride * i`` voxels, ``0 <= i < positions``, along each edge."""
+    """A cubic crop with score positions at ``lead + stride * i`` voxels, ``0 <= i < positions``, along each edge.
+
+    Attributes:
+        field: voxels that one score sees along each axis.
+        lead: those of them before its own voxel.
+        stride: voxels between score positions.
+        positions: along each edge.
+        inside: keep crops within the tomogram where it is large enough, and count no position beyond it.
+    """
 
     field: int
     lead: int
     stride: int
     positions: int
+    inside: bool = False
 
     @property
     def edge(self) -> int:
@@ -42,11 +51,17 @@ class CropShape:
         """
         return 2 * self.lead + 1 - self.field
 
-    def centres(self, start: Ints) -> Ints:
-        """Voxels (positions^3, 3), zyx, of the score positions of a crop that starts at this voxel."""
-        steps = self.lead + self.stride * np.arange(self.positions)
-        grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-        return np.asarray(start, dtype=np.int64) + grid
+    def start(self, at: Ints, index: Ints, size: tuple[int, int, int]) -> tuple[int, int, int]:
+        """First voxel of the crop whose score position ``index`` is the voxel ``at``, in a tomogram of this size.
+
+        A crop that is kept inside is moved back into the tomogram, or to its middle if that is the smaller of the two.
+        """
+        first = at - self.lead - self.stride * index
+        if self.inside:
+            room = np.asarray(size) - self.edge
+            first = np.where(room >= 0, np.clip(first, 0, np.maximum(room, 0)), -(-room // 2))
+        z, y, x = (int(v) for v in first)
+        return z, y, x
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,24 @@ class Particles:
         object.__setattr__(self, "reach", np.maximum(self.reach, LEAST_REACH))
         if len(self.centres):
             object.__setattr__(self, "_tree", cKDTree(self.centres))
+
+    def label_grid(self, first: Ints, stride: int, count: int) -> Ints:
+        """Classes (count, count, count) of the voxels ``first + stride * i``, as `labels` gives them."""
+        labels = np.full((count, count, count), self.background, dtype=np.int64)
+        nearest = np.full(labels.shape, np.inf)  # distance to a particle in units of its reach
+        wide = self.reach + self.clear
+        low = np.maximum(np.ceil((self.centres - wide[:, None] - first) / stride).astype(int), 0)
+        high = np.minimum(np.floor((self.centres + wide[:, None] - first) / stride).astype(int) + 1, count)
+        for i in np.flatnonzero((low < high).all(axis=1)):
+            box = tuple(slice(a, b) for a, b in zip(low[i], high[i], strict=True))
+            axes = [first[k] + stride * np.arange(low[i, k], high[i, k]) - self.centres[i, k] for k in range(3)]
+            distance = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
+            part, best = labels[box], nearest[box]
+            part[(distance <= wide[i]) & (best > 1)] = IGNORE
+            closer = (distance <= self.reach[i]) & (distance / self.reach[i] < best)
+            part[closer] = self.classes[i]
+            best[closer] = distance[closer] / self.reach[i]
+        return labels
 
     def labels(self, positions: NDArray[np.generic]) -> Ints:
         """Class of each position (m, 3): a particle's within its reach, background beyond, `IGNORE` between.
@@ -147,13 +180,9 @@ class Sampler:
     hard: list[Ints] = field(default_factory=list)
 
     def epoch(self, epoch: int) -> list[Crop]:
-        """Each particle once, and background crops, in random order and orientation."""
+        """Each particle once, or as many of all classes alike, and background crops, in random order and orientation."""
         rng = np.random.default_rng([self.recipe.seed, 1, epoch])
-        placed = [
-            (run, self._around(centre, reach, rng))
-            for run, p in enumerate(self.particles)
-            for centre, reach in zip(p.centres, p.reach, strict=True)
-        ]
+        placed = self._foreground(rng)
         placed += self._background(max(1, round(self.recipe.background * len(placed))), rng)
         allowed = orientations(self.recipe.augmentation)
         crops = []
@@ -164,10 +193,16 @@ class Sampler:
         return crops
 
     def fixed(self, per_particle: int = 1) -> list[Crop]:
-        """Crops that stay the same from epoch to epoch, not turned, for validation."""
+        """Crops that stay the same from epoch to epoch, not turned, for validation.
+
+        Where crops are kept inside, those that cover the tomograms; else those around each particle, and background.
+        """
         rng = np.random.default_rng([self.recipe.seed, 2])
+        if self.crop.inside:
+            covering = [(run, start) for run, size in enumerate(self.shapes) for start in self._covering(size)]
+            return [Crop(run, start, (0, 1, 2), (False, False, False), 0) for run, start in covering]
         placed = [
-            (run, self._around(centre, reach, rng))
+            (run, self._around(run, centre, reach, rng))
             for run, p in enumerate(self.particles)
             for centre, reach in zip(p.centres, p.reach, strict=True)
             for _ in range(per_particle)
@@ -175,18 +210,38 @@ class Sampler:
         placed += self._background(max(8, len(placed) // 4), rng, share_hard=0.0)
         return [Crop(run, start, (0, 1, 2), (False, False, False), 0) for run, start in placed]
 
-    def _around(self, centre: Floats, reach: float, rng: np.random.Generator) -> tuple[int, int, int]:
+    def _foreground(self, rng: np.random.Generator) -> list[tuple[int, tuple[int, int, int]]]:
+        """A crop for each particle, or where classes are balanced for as many drawn from all classes alike."""
+        every = [(run, i) for run, p in enumerate(self.particles) for i in range(len(p.centres))]
+        if self.recipe.class_balanced:
+            classes = np.array([self.particles[run].classes[i] for run, i in every], dtype=np.int64)
+            share = 1.0 / np.bincount(classes)[classes]
+            every = [every[k] for k in rng.choice(len(every), size=len(every), p=share / share.sum())]
+        return [
+            (run, self._around(run, self.particles[run].centres[i], self.particles[run].reach[i], rng))
+            for run, i in every
+        ]
+
+    def _covering(self, size: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+        """Starts of the fewest crops that cover a tomogram."""
+        edge = self.crop.edge
+        starts = []
+        for n in size:
+            parts = max(1, -(-n // edge))
+            last = n - edge
+            starts.append([round(i * last / max(1, parts - 1)) if last > 0 else -(-last // 2) for i in range(parts)])
+        return [(z, y, x) for z, y, x in product(*starts)]
+
+    def _around(self, run: int, centre: Floats, reach: float, rng: np.random.Generator) -> tuple[int, int, int]:
         """Start of a crop, one of whose score positions lies within reach of the particle."""
         span = int(np.ceil(reach)) + 1
         near = np.round(centre).astype(np.int64) + _cube(span)
         near = near[np.linalg.norm(near - centre, axis=1) <= reach]
         at = near[rng.integers(len(near))]
-        return self._start(at, rng)
+        return self._start(run, at, rng)
 
-    def _start(self, at: Ints, rng: np.random.Generator) -> tuple[int, int, int]:
-        index = rng.integers(self.crop.positions, size=3)
-        z, y, x = (int(v) for v in at - self.crop.lead - self.crop.stride * index)
-        return z, y, x
+    def _start(self, run: int, at: Ints, rng: np.random.Generator) -> tuple[int, int, int]:
+        return self.crop.start(at, rng.integers(self.crop.positions, size=3), self.shapes[run])
 
     def _background(
         self, count: int, rng: np.random.Generator, share_hard: float | None = None
@@ -206,7 +261,7 @@ class Sampler:
                     break
                 at = rng.integers(0, self.shapes[run])
                 placed[-1] = (run, at)
-        return [(run, self._start(at, rng)) for run, at in placed]
+        return [(run, self._start(run, at, rng)) for run, at in placed]
 
 
 def _cube(span: int) -> Ints:

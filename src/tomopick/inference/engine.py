@@ -28,7 +28,9 @@ __all__ = ["Progress", "autocast", "dense_pass", "fast_precision", "keep_freed_m
 Triple = tuple[int, int, int]
 Progress = Callable[[float], None]
 
+DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
 TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
+PADDED_TILE = 320  # voxels along a tile's edge where the network pads: large, for each is read with its context
 SLAB = 4  # planes of scores computed at once, which bounds the memory of hidden layers
 
 
@@ -68,7 +70,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def score_map(
     model: Model,
     tomogram: Tomogram,
-    stride: int = 4,
+    stride: int | None = None,
     *,
     device: str = "cpu",
     precision: str = "fp32",
@@ -83,7 +85,8 @@ def score_map(
     Args:
         model: the loaded model.
         tomogram: any spacing; another one than the model's is resampled.
-        stride: 1 or more, dividing the network's own stride (8, 4, 2 or 1 for CryoET3DCNN).
+        stride: 1 or more, dividing the network's own stride (8, 4, 2 or 1 for CryoET3DCNN); None means 4, or the
+            network's own where that is finer.
         device: as PyTorch names it.
         precision: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
         progress: called with the share that is done, 0 to 1.
@@ -93,6 +96,7 @@ def score_map(
     """
     network = model.network
     precision = fast_precision(device) if precision == "auto" else precision
+    stride = min(DEFAULT_STRIDE, network.stride) if stride is None else stride
     if stride < 1 or network.stride % stride:
         raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
     tomogram = at_spacing(tomogram, model.spec.spacing)
@@ -128,6 +132,8 @@ def dense_pass(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
+    if network.context:
+        return _by_tile(network, tomogram, scaling, first, counts, device, precision, progress)
     with autocast(device, precision):
         cells = _all_cells(network, tomogram, scaling, first, counts, device, progress)
         parts = []
@@ -137,6 +143,51 @@ def dense_pass(
             if progress is not None:
                 progress(0.5 + 0.5 * min(1.0, (z + SLAB) / counts[0]))
     return torch.cat(parts, dim=1).numpy()
+
+
+def _by_tile(
+    network: DenseNetwork,
+    tomogram: Tomogram,
+    scaling: Scaling,
+    first: Triple,
+    counts: Triple,
+    device: torch.device,
+    precision: str,
+    progress: Progress | None,
+) -> NDArray[np.float32]:
+    """`dense_pass` of a network that pads: tiles with their context, but none beyond the borders of the pass.
+
+    There the network pads, as it would if it had the whole in one tile, and as it does in training.
+    """
+    step = network.align // network.stride
+    plan = list(tiles(counts, PADDED_TILE // network.stride, step))
+    found: NDArray[np.float32] | None = None
+    for done, tile in enumerate(plan):
+        spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, counts, strict=True)]
+        start = [f + low for f, (low, _) in zip(first, spans, strict=True)]
+        stop = [f + high for f, (_, high) in zip(first, spans, strict=True)]
+        densities = scaling(tomogram.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
+        batch = torch.from_numpy(densities)[None, None].to(device, memory_format=torch.channels_last_3d)
+        with autocast(device, precision):
+            cells = network.embed(batch)
+            inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
+            z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))
+            logits = network.classify(cells[:, :, z, y, x])
+        probabilities = torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
+        if found is None:
+            found = np.empty((len(probabilities), *counts), np.float32)
+        found[(..., *tile.slices)] = probabilities
+        if progress is not None:
+            progress((done + 1) / len(plan))
+    assert found is not None  # counts are at least 1
+    return found
+
+
+def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int, int]:
+    """First and last + 1 voxel, counted from the pass's first, that cells start to stop of count are computed from."""
+    end = -(-count * network.stride // network.align) * network.align
+    last = -(-stop * network.stride // network.align) * network.align
+    return max(0, start * network.stride - network.context), min(end, last + network.context)
 
 
 def _all_cells(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,9 @@ class CryoET3DCNN(nn.Module):
 
     stride = 8
     halo = 8  # the convolutions reach 1 + 2 + 4 = 7 voxels: one feature cell
+    context = 0
+    align = 8
+    recipe: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, num_classes: int, batch_norm: bool = True, window: int = 64) -> None:
         super().__init__()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from monai.losses import TverskyLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["FocalLoss"]
+__all__ = ["FocalLoss", "TverskyOverlap"]
 
 
 class FocalLoss(nn.Module):
@@ -68,3 +69,28 @@ class FocalLoss(nn.Module):
             return loss.sum()
         share = kept.to(loss.dtype) if weight is None else weight[safe] * kept
         return loss.sum() / share.sum().clamp_min(torch.finfo(loss.dtype).tiny)
+
+
+class TverskyOverlap(nn.Module):
+    """Tversky loss (Salehi et al. 2017) of the objects' probabilities, background and ignored positions left out.
+
+    Args:
+        alpha: how much a position wrongly given to an object counts.
+        beta: how much a missed one does.
+        ignore_index: targets of this value count nothing.
+    """
+
+    def __init__(self, alpha: float = 0.3, beta: float = 0.7, ignore_index: int = -100) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        # over the whole batch, for most crops hold but a few of the objects
+        self._loss = TverskyLoss(alpha=alpha, beta=beta, batch=True)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of logits (B, C, ...), the last class being background, against class indices (B, ...)."""
+        kept = (target != self.ignore_index).unsqueeze(1)
+        probabilities = torch.softmax(logits.float(), dim=1) * kept
+        classes = torch.where(kept.squeeze(1), target, 0)
+        wanted = functional.one_hot(classes, logits.shape[1]).movedim(-1, 1) * kept
+        loss: Tensor = self._loss(probabilities[:, :-1], wanted[:, :-1].float())
+        return loss

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from tomopick.errors import ModelFileError
 
-__all__ = ["DenseNetwork", "build", "names", "register"]
+__all__ = ["DenseNetwork", "build", "choices", "names", "register"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
-_MODULES = ("tomopick.models.cryoet3dcnn",)
+_MODULES = ("tomopick.models.cryoet3dcnn", "tomopick.models.heatmap_unet")
 
 
 @runtime_checkable
@@ -24,11 +24,23 @@ class DenseNetwork(Protocol):
     and give batches: ``embed`` maps a tile (B, 1, D, H, W) to cells (B, F, D/stride - 2 halo/stride, ...), and
     ``classify`` maps cells to logits (B, C, cells - reach + 1, ...), the last class being background. They are two,
     because ``embed`` is local and tiles well, while ``classify`` may look at many cells.
+
+    Attributes:
+        stride: voxels between cells, and between scores.
+        halo: voxels at each side of a tile that ``embed`` uses up.
+        reach: cells along each axis that one score is made of.
+        context: voxels around a tile on which its cells depend though ``embed`` does without them, by padding with
+            zeros, as it does at the borders of a training crop and of a tomogram; 0 where the halo is all.
+        align: a tile must start and end at a multiple of this many voxels, to be computed as the whole would be.
+        recipe: the choices of a training that differ from `Recipe`'s own defaults.
     """
 
     stride: int
     halo: int
     reach: int
+    context: int
+    align: int
+    recipe: ClassVar[dict[str, Any]]
 
     def start_training(self) -> dict[str, Tensor]: ...
 
@@ -38,12 +50,15 @@ class DenseNetwork(Protocol):
 
 
 def lead(network: DenseNetwork) -> int:
-    """Voxels that a score sees before its own voxel, along each axis: half of its `field`, rounded down."""
-    return field(network) // 2
+    """Voxels that a score sees before its own voxel, along each axis, its context apart.
+
+    Half of its `field` where that is a window about it; none where each cell has a score, which is its first voxel's.
+    """
+    return 0 if network.context else field(network) // 2
 
 
 def field(network: DenseNetwork) -> int:
-    """Voxels that one score sees, along each axis."""
+    """Voxels that one score sees, along each axis, its context apart."""
     return 2 * network.halo + network.reach * network.stride
 
 
@@ -68,16 +83,30 @@ def names() -> list[str]:
     return sorted(_known())
 
 
+def choices(name: str) -> dict[str, Any]:
+    """The choices of a training that a network asks for, where they differ from `Recipe`'s defaults.
+
+    Raises:
+        ModelFileError: the name is unknown.
+    """
+    return dict(_builder(name).recipe)  # type: ignore[attr-defined]
+
+
+def _builder(name: str) -> Callable[..., nn.Module]:
+    if name not in _known():
+        raise ModelFileError(f"unknown network '{name}'; known: {', '.join(names())}")
+    return _BUILDERS[name]
+
+
 def build(name: str, arguments: dict[str, Any]) -> nn.Module:
     """A freshly initialised network.
 
     Raises:
         ModelFileError: the name or an argument is unknown, or a value is out of range.
     """
-    if name not in _known():
-        raise ModelFileError(f"unknown network '{name}'; known: {', '.join(names())}")
+    builder = _builder(name)
     try:
-        return _BUILDERS[name](**arguments)
+        return builder(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:  # the last: more than the memory, or a tensor, can hold
         first = str(error).splitlines()[0]
         raise ModelFileError(f"network '{name}' cannot be built with {arguments}: {first}") from error

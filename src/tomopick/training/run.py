@@ -142,7 +142,7 @@ def train(
         normalisation=recipe.normalisation,
         provenance=_provenance(training, validation, recipe),
     )
-    shape = CropShape(field(network), lead(network), network.stride, recipe.positions)
+    shape = CropShape(field(network), lead(network), network.stride, recipe.positions, inside=network.context > 0)
     budget = [IN_MEMORY]
     sides = [[_annotated(r, objects, recipe, spacing, budget) for r in side] for side in (training, validation)]
     task = DenseTask(network, recipe, shape, sides[0], sides[1], workers)
@@ -189,11 +189,11 @@ def _annotated(
     table = run.picks.table
     for name in run.picks.objects:
         object_named(name, objects)
-    reach = np.array([object_named(n, objects).match_distance for n in table["object"]]) / tomogram.spacing
+    radii = np.array([object_named(n, objects).radius for n in table["object"]]) / tomogram.spacing
     particles = Particles(
         centres=voxel_from_angstrom(run.picks.xyz(), tomogram.spacing),
         classes=np.array([index[n] for n in table["object"]], dtype=np.int64),
-        reach=np.minimum(reach, recipe.positive_radius),
+        reach=np.minimum(recipe.positive_share * radii, recipe.positive_radius),
         clear=recipe.clear,
         background=len(objects),
     )

@@ -17,7 +17,7 @@ from tomopick.data.augment import Intensity
 from tomopick.data.dataset import Annotated, CropDataset
 from tomopick.data.sampling import IGNORE, CropShape, Sampler
 from tomopick.inference.engine import dense_pass
-from tomopick.models.losses import FocalLoss
+from tomopick.models.losses import FocalLoss, TverskyOverlap
 from tomopick.recipe import Recipe
 
 __all__ = ["DenseTask", "class_weights"]
@@ -59,6 +59,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         self.sampler = self._sampler_of(training)
         weights = class_weights(training, recipe, shape.positions)
         self.loss = FocalLoss(recipe.alpha, recipe.gamma, weights, recipe.label_smoothing, IGNORE)
+        self.overlap = TverskyOverlap(ignore_index=IGNORE) if recipe.tversky else None
         self.intensity = Intensity(recipe.augmentation)
         self.history: list[dict[str, float]] = []
         self.train_losses: list[float] = []
@@ -139,14 +140,27 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         for group in self.optimizers().optimizer.param_groups:
             group["lr"] = rate * group["width"]
 
-    def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        crops, labels = batch
+    def _logits(self, crops: Tensor) -> Tensor:
         cells = self.network.embed(crops.contiguous(memory_format=torch.channels_last_3d))
-        loss: Tensor = self.loss(self.network.classify(cells), labels)
+        logits: Tensor = self.network.classify(cells)
+        return logits
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self.loss(logits, labels)
+        if self.overlap is not None:
+            loss = loss + self.recipe.tversky * self.overlap(logits, labels)
         return loss
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = self._loss(batch)
+        crops, labels = batch
+        if self.recipe.mixup:
+            # each crop with the one before it (mixup, Zhang et al. 2018)
+            rng = np.random.default_rng([self.recipe.seed, 5, self.global_step, self.global_rank])
+            share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
+            logits = self._logits(share * crops + (1 - share) * crops.roll(1, 0))
+            loss = share * self._loss(logits, labels) + (1 - share) * self._loss(logits, labels.roll(1, 0))
+        else:
+            loss = self._loss(self._logits(crops), labels)
         self.train_losses.append(float(loss.detach()))
         self.log("loss", loss, prog_bar=True, logger=True)
         return loss
@@ -159,9 +173,10 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         self.val_losses = []
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        loss = self._loss(batch)
+        crops, labels = batch
+        loss = self._loss(self._logits(crops), labels)
         self.val_losses.append(float(loss))
-        self.log("val_loss", loss, prog_bar=True, batch_size=len(batch[0]), sync_dist=True)
+        self.log("val_loss", loss, prog_bar=True, batch_size=len(crops), sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         row = {"epoch": float(self.current_epoch)}
@@ -215,12 +230,15 @@ def class_weights(runs: Sequence[Annotated], recipe: Recipe, positions: int) -> 
     """Weights (objects + 1,) that balance the classes as the recipe says.
 
     Objects weigh 1 / count^balance, 1 on average over the particles; background weighs so that all of an epoch's
-    background positions together count ``background_weight`` times as much as all particle positions.
+    background positions together count ``background_weight`` times as much as all particle positions. With an
+    ``object_weight``, objects weigh as many times that, and background 1.
     """
     background = runs[0].particles.background
     counts = np.bincount(np.concatenate([r.particles.classes for r in runs]), minlength=background)[:background]
     weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -recipe.balance, 0.0)
     weights = weights * counts.sum() / max((weights * counts).sum(), 1e-12)
+    if recipe.object_weight is not None:
+        return torch.tensor([*(recipe.object_weight * weights), 1.0], dtype=torch.float32)
     each = positions**3
     background_positions = counts.sum() * ((each - 1) + recipe.background * each)
     share = recipe.background_weight * counts.sum() / max(background_positions, 1.0)
