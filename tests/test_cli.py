@@ -68,6 +68,7 @@ def test_help_imports_nothing_heavy(words):
         (["pick"], "model"),
         (["pick", "m", "in", "--out", "p.csv", "--stride", "four"], "--stride"),
         (["pick", "m", "in", "--out", "p.csv", "--voxel-spacing", "-10"], "--voxel-spacing"),
+        (["evaluate", "--truth", "t", "--picks", "p", "--beta", "0"], "--beta"),
         (["train", "p", "--out", "o", "--epochs", "0"], "--epochs"),
         (["simulate", "o", "--shape", "48", "64"], "--shape"),
         (["memory", "--out", "o", "--classes", "1"], "--classes"),

@@ -162,7 +162,7 @@ def train(
 
     Examples:
 
-    `tomopick train project/config.json --out runs/first --val-runs TS_3 --time-limit 30`
+    `tomopick train project/config.json --out runs/first --train-runs TS_1,TS_2 --val-runs TS_3 --time-limit 30`
 
     `tomopick train project/config.json --out runs/first --val-runs TS_3 --resume`
     """
@@ -185,7 +185,7 @@ def train(
 @app.command()
 def pick(
     model: Annotated[Path, typer.Argument(help="Model file that `tomopick train` left.")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="copick project, tomogram file or folder.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
     out: Annotated[Path, typer.Option(help="Picks file: .csv (CZII form and score) or .star (RELION).")],
     tomogram: Kind = "",
     voxel_spacing: Spacing = None,
@@ -235,7 +235,9 @@ def evaluate(
     truth: Annotated[Path, typer.Option(help="copick project, CSV or STAR of true particles.")],
     picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there too.")] = None,
-    beta: Annotated[float, typer.Option(help="Recall counts beta times as much as precision.", min=0)] = 4.0,
+    beta: Annotated[
+        float, typer.Option(help="Recall counts beta times as much as precision.", callback=_above_zero)
+    ] = 4.0,
     runs: Runs = None,
     objects: Objects = None,
     user: Annotated[str | None, typer.Option(help="Of a project's truth: this user's picks.")] = None,
@@ -261,7 +263,7 @@ def evaluate(
 @app.command()
 def report(
     picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
-    inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT...]", help="Tomograms to show.")] = None,
+    inputs: Annotated[list[Path] | None, typer.Argument(metavar="INPUT", help="Tomograms to show.")] = None,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
     truth: Annotated[Path | None, typer.Option(help="copick project, CSV or STAR of true particles.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model file, for its card.")] = None,
