@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tomopick.models.registry import register
 
-__all__ = ["HeatmapUNet"]
+__all__ = ["HeatmapUNet", "start_head"]
 
 CHANNELS = {"tiny": (12, 28, 56), "small": (16, 48, 128), "base": (32, 96, 240)}
 RARE = 0.01  # the share of each object among all positions that the head starts with
@@ -23,6 +23,15 @@ def _convolution(inputs: int, outputs: int, stride: int = 1, rectified: bool = T
         3, inputs, outputs, strides=stride, norm="BATCH", act=act, adn_ordering="NA", bias=False
     )
     return layers
+
+
+@torch.no_grad()
+def start_head(head: nn.Conv3d) -> None:
+    """Start the last layer at what is likely before anything is seen: nearly everything is background."""
+    nn.init.normal_(head.weight, std=1e-2)
+    assert head.bias is not None
+    head.bias.fill_(torch.log(torch.tensor(RARE)).item())
+    head.bias[-1] = 0.0
 
 
 class _Residual(nn.Module):
@@ -94,17 +103,9 @@ class HeatmapUNet(nn.Module):
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    @torch.no_grad()
     def start_training(self) -> dict[str, Tensor]:
-        """Start the head at what is likely before anything is seen: nearly everything is background.
-
-        Returns:
-            Nothing: all weights learn at the same rate.
-        """
-        nn.init.normal_(self.head.weight, std=1e-2)
-        assert self.head.bias is not None
-        self.head.bias.fill_(torch.log(torch.tensor(RARE)).item())
-        self.head.bias[-1] = 0.0
+        """Start the head: nearly everything is background. All weights learn at the same rate."""
+        start_head(self.head)
         return {}
 
     def forward(self, crops: Tensor) -> Tensor:

@@ -13,7 +13,12 @@ from tomopick.errors import ModelFileError
 __all__ = ["DenseNetwork", "build", "choices", "names", "register"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
-_MODULES = ("tomopick.models.cryoet3dcnn", "tomopick.models.heatmap_unet")
+_MODULES = (
+    "tomopick.models.cryoet3dcnn",
+    "tomopick.models.heatmap_unet",
+    "tomopick.models.segresnet",
+    "tomopick.models.dynunet",
+)
 
 
 @runtime_checkable
