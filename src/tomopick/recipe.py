@@ -35,6 +35,18 @@ class Augmentation(_Frozen):
     brightness: float = Field(default=0.1, ge=0, description="Shift by +- this, in deviations.")
     noise: float = Field(default=0.3, ge=0, description="Gaussian noise of up to this deviation, on every second crop.")
     blur: float = Field(default=0.0, ge=0, description="Gaussian blur of up to this many voxels, on every third crop.")
+    spectrum: float = Field(
+        default=0.0,
+        ge=0,
+        description="On every second crop, a gain that changes smoothly with frequency, by this deviation at the "
+        "highest: another defocus, envelope or sharpness.",
+    )
+    wedge: float = Field(
+        default=0.0,
+        ge=0,
+        lt=60,
+        description="On every second crop, leave out tilts beyond 60 less up to this, degrees.",
+    )
 
 
 class Recipe(_Frozen):

@@ -9,7 +9,7 @@ import torch
 from tomopick.data.augment import Intensity
 from tomopick.recipe import Augmentation
 
-NONE = {"contrast": 0.0, "brightness": 0.0, "noise": 0.0, "blur": 0.0}
+NONE = {"contrast": 0.0, "brightness": 0.0, "noise": 0.0, "blur": 0.0, "spectrum": 0.0, "wedge": 0.0}
 CROP = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 12, 12, 12)).astype(np.float32))
 
 
@@ -17,7 +17,10 @@ def changed(seed: int, **settings: float) -> torch.Tensor:
     return Intensity(Augmentation(**(NONE | settings)))(CROP.clone(), seed)
 
 
-@pytest.mark.parametrize("settings", [{"contrast": 0.3}, {"brightness": 0.3}, {"noise": 0.5}, {"blur": 1.5}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"contrast": 0.3}, {"brightness": 0.3}, {"noise": 0.5}, {"blur": 1.5}, {"spectrum": 0.5}, {"wedge": 20.0}],
+)
 def test_the_seed_decides(settings):
     twice = [[changed(seed, **settings) for seed in range(12)] for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(*twice, strict=True))
@@ -61,3 +64,37 @@ def test_blur_comes_on_every_third_crop_and_smooths():
     spread = np.array([float(changed(s, blur=1.5).std()) for s in range(60)])
     assert 0.15 < (spread < 0.999 * float(CROP.std())).mean() < 0.55
     assert spread.max() <= float(CROP.std()) * 1.0001
+
+
+def wave(kz: int, ky: int, kx: int) -> torch.Tensor:
+    """A wave of this many periods along each axis of a crop of 24 voxels."""
+    z, y, x = np.meshgrid(*[np.arange(24) / 24] * 3, indexing="ij")
+    return torch.from_numpy(np.cos(2 * np.pi * (kz * z + ky * y + kx * x)).astype(np.float32))[None]
+
+
+def gains(what: torch.Tensor, **settings: float) -> np.ndarray:
+    """By how much a wave is scaled, for 60 seeds; a filter changes nothing else of it."""
+    intensity = Intensity(Augmentation(**(NONE | settings)))
+    found = []
+    for seed in range(60):
+        result = intensity(what.clone(), seed)
+        gain = float((result * what).sum() / (what * what).sum())
+        torch.testing.assert_close(result, gain * what, atol=1e-4, rtol=0)
+        found.append(gain)
+    return np.array(found)
+
+
+def test_a_spectrum_leaves_the_mean_and_scales_fine_detail_more_than_coarse():
+    constant = gains(torch.ones(1, 24, 24, 24), spectrum=0.5)
+    coarse, fine = gains(wave(1, 0, 1), spectrum=0.5), gains(wave(8, 8, 8), spectrum=0.5)
+    assert np.abs(constant - 1).max() < 1e-4
+    assert 0.3 < (np.abs(fine - 1) > 1e-4).mean() < 0.7
+    assert 3 * coarse.std() < fine.std() < 0.5
+
+
+def test_a_wedge_takes_out_high_tilts_and_no_others():
+    assert np.abs(gains(wave(0, 5, 0), wedge=20.0) - 1).max() < 1e-4
+    assert np.abs(gains(wave(4, 3, 5), wedge=20.0) - 1).max() < 1e-4  # a tilt of 39 degrees
+    high = gains(wave(6, 0, 5), wedge=20.0)  # 50 degrees
+    assert set(np.round(high, 3)) == {0.0, 1.0}
+    assert 0.1 < (high < 0.5).mean() < 0.4
