@@ -180,7 +180,7 @@ class Sampler:
     hard: list[Ints] = field(default_factory=list)
 
     def epoch(self, epoch: int) -> list[Crop]:
-        """Each particle once, or as many of all classes alike, and background crops, in random order, turned at random."""
+        """Each particle once, or all classes alike, and background crops; in random order, turned at random."""
         rng = np.random.default_rng([self.recipe.seed, 1, epoch])
         placed = self._foreground(rng)
         placed += self._background(max(1, round(self.recipe.background * len(placed))), rng)
