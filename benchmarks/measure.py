@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 STRIDE = 4
-"""Voxels between scores: the default of `tomopick pick`."""
+"""Voxels between scores: the default of `tomopick pick` for networks that are not finer by themselves."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,19 @@ class Losses:
         return cls(*(float(v) for v in (values.iloc[0], values.iloc[-1], values.min(), deviation)))
 
 
-def training_arguments(parser: argparse.ArgumentParser, minutes: float, epochs: int, patience: int) -> None:
+def training_arguments(
+    parser: argparse.ArgumentParser, minutes: float, epochs: int | None, patience: int | None
+) -> None:
     """Add --out, --json, --minutes, --epochs, --patience, --seed and --recipe."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for all results")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     parser.add_argument("--minutes", type=float, default=minutes, help="time limit of the training (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=epochs, help="most epochs (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=epochs, help="most epochs (%(default)s; None: what fits)")
     parser.add_argument(
-        "--patience", type=int, default=patience, help="epochs without a better validation loss (%(default)s)"
+        "--patience",
+        type=int,
+        default=patience,
+        help="epochs without a better validation loss (%(default)s; None: the network's)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of the other training choices")
@@ -96,12 +101,12 @@ def recipe_of(args: argparse.Namespace, **changes: object) -> Recipe:
 
 def timed_pick(model: Model, tomogram: Tomogram, precision: str = "fp32") -> TimedPicks:
     """Pick one tomogram as `tomopick pick` does, but keep the picks below the thresholds too."""
-    positions = 1
+    positions, stride = 1, min(STRIDE, model.network.stride)
     for voxels in tomogram.shape:
-        positions *= -(-round(voxels * tomogram.spacing / model.spec.spacing) // STRIDE)
+        positions *= -(-round(voxels * tomogram.spacing / model.spec.spacing) // stride)
     started = time.perf_counter()
     with progress_bar(f"{tomogram.name}, {precision}") as tell:
-        picks = pick(model, tomogram, stride=STRIDE, thresholds={}, precision=precision, progress=tell)
+        picks = pick(model, tomogram, stride=stride, thresholds={}, precision=precision, progress=tell)
     return TimedPicks(picks, time.perf_counter() - started, positions)
 
 

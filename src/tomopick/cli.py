@@ -143,8 +143,13 @@ def train(
     user: Annotated[str | None, typer.Option(help="Whose annotations; needed where several differ.")] = None,
     session: Annotated[str | None, typer.Option(help="Which session's annotations.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="JSON file of training choices, as OUT/recipe.json.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs.  [default: 50]", min=1)] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Minutes; the schedule is fitted to them.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs.  [default: the network's, 50 or 100; with --time-limit as many as fit]", min=1),
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Minutes of training; the schedule is fitted to them.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Crops in a step.  [default: 4]", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest rate.  [default: 0.001]")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.  [default: auto]")] = None,

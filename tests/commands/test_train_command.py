@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 import tomopick as tp
+from tomopick.commands.train import read_recipe
+from tomopick.errors import TomopickError
 from tomopick.models.modelfile import read_spec
 from tomopick.training.task import DenseTask
 
@@ -157,3 +159,16 @@ def test_a_recipe_that_does_not_hold_is_refused(text, says, refuse, phantom, tmp
 def test_options_that_do_not_fit_are_refused(words, says, refuse, phantom, tmp_path):
     refuse("train", phantom, "--out", tmp_path / "out", *words, says=says)
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_recipe_starts_from_its_network_and_a_time_limit_decides_alone(tmp_path):
+    assert read_recipe(None, {}).epochs == 50
+    heatmap = read_recipe(None, {"model": "heatmap-unet", "learning_rate": 0.5})
+    assert (heatmap.object_weight, heatmap.learning_rate) == (64.0, 0.5)
+    file = tmp_path / "recipe.json"
+    file.write_text('{"model": "heatmap-unet", "object_weight": 8}')
+    assert (read_recipe(file, {}).object_weight, read_recipe(file, {}).class_balanced) == (8.0, True)
+    assert read_recipe(None, {"time_limit": 5.0}).epochs > 10_000
+    assert read_recipe(None, {"time_limit": 5.0, "epochs": 7}).epochs == 7
+    with pytest.raises(TomopickError, match="unknown network 'unet'; known: cryoet3dcnn, "):
+        read_recipe(None, {"model": "unet"})

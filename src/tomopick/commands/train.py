@@ -20,16 +20,22 @@ from tomopick.training.run import Trained, TrainingRun, train
 
 __all__ = ["read_recipe", "resumed_recipe", "split_runs", "train_project"]
 
+UNLIMITED = 100_000  # epochs
 DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
 
 
 def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
-    """The network's own recipe, with the choices of a JSON file, and then the changes that are not None."""
+    """The network's own recipe, with the choices of a JSON file, and then the changes that are not None.
+
+    A time limit without a number of epochs decides alone.
+    """
     try:
         read = json.loads(path.read_text()) if path else {}
         if not isinstance(read, dict):
             raise DataError(f"{path} is not a recipe: it must hold one JSON object, as OUT/recipe.json does")
         chosen = read | {k: v for k, v in changes.items() if v is not None}
+        if chosen.get("time_limit") is not None:
+            chosen.setdefault("epochs", UNLIMITED)
         return Recipe.model_validate(choices(str(chosen.get("model", DEFAULT_MODEL))) | chosen)
     except OSError as error:
         raise DataError(f"cannot read the recipe {path}: {error.strerror}") from error

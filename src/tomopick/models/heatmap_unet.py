@@ -69,10 +69,12 @@ class HeatmapUNet(nn.Module):
     # convolutions: 1 + 2 + 2 (level 2), 8 + 4 (level 4), 16 (level 8); on the way up 4 + 4 and 2 + 2; whole cells of 8
     context = 48
     recipe: ClassVar[dict[str, Any]] = {
-        "positions": 48,
-        "batch_size": 2,
+        "epochs": 100,
+        "positions": 32,
+        "batch_size": 4,
         "background": 0.0,
         "class_balanced": True,
+        "balance": 0.0,
         "positive_radius": 3.0,
         "clear": 0.0,
         "hard_negatives": 0.0,

@@ -1,8 +1,9 @@
-"""Train CryoET3DCNN on some runs of a copick project, pick others, score them as the CZII challenge does.
+"""Train a network on some runs of a copick project, pick others, score them as the CZII challenge does.
 
 Prints Markdown (also DIR/results.md): machine, training time and losses, picking time in float32 and bfloat16, peak
-memory, scores by object, and beside them a blob detector whose thresholds come from the same validation run. DIR also
-gets model.safetensors, training_progress.png and report.html.
+memory, scores by object with the thresholds that the training chose, the same with thresholds for F1, how reliable the
+scores are, and a blob detector whose thresholds come from the same validation run. DIR also gets model.safetensors,
+training_progress.png and report.html.
 """
 
 from __future__ import annotations
@@ -34,13 +35,16 @@ from tomopick.evaluation import Evaluation, ObjectScore, evaluate
 from tomopick.io.project import Project
 from tomopick.models.memory import measure_memory
 from tomopick.models.modelfile import Model, load_model
+from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.plots import plot_training
+from tomopick.reliability import error_of_table, reliability_table
 from tomopick.report import write_report
 from tomopick.tomogram import Tomogram
 
 TRAIN, VALIDATION, TEST = "TS_6_4,TS_6_6,TS_69_2,TS_73_6", "TS_86_3", "TS_5_4,TS_99_9"
 PRECISIONS = ("fp32", "bf16")
+FAST = "bf16"
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,18 @@ class Tested:
     Attributes:
         picked: picks and times by run, then by precision.
         scores: evaluation by precision, with the model's own thresholds.
+        for_f1: evaluation with beta 1 in bfloat16, with thresholds for F1 from the validation runs.
+        reliability: bins of score and share right, in bfloat16.
         blobs: the blob detector's, with thresholds from the validation runs.
     """
 
     tomograms: list[Tomogram]
     truth: Picks
+    objects: tuple[ParticleObject, ...]
     picked: dict[str, dict[str, TimedPicks]]
     scores: dict[str, Evaluation]
+    for_f1: Evaluation
+    reliability: pd.DataFrame
     blobs: Evaluation
 
     def picks(self, precision: str) -> Picks:
@@ -68,7 +77,9 @@ def parsed() -> argparse.Namespace:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="copick project with annotated runs")
-    training_arguments(parser, minutes=45, epochs=50, patience=15)
+    training_arguments(parser, minutes=20, epochs=None, patience=None)
+    parser.add_argument("--network", default="heatmap-unet", help="as `tomopick train --model` (%(default)s)")
+    parser.add_argument("--test-config", type=Path, metavar="CONFIG", help="the project of the test runs, if another")
     for name, runs in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)):
         parser.add_argument(f"--{name}", default=runs, metavar="RUNS", help="separated by commas (%(default)s)")
     parser.add_argument("--tomogram", default="wbp", help="tomogram type (%(default)s)")
@@ -81,29 +92,33 @@ def trained_model(args: argparse.Namespace) -> Path:
     if args.model is not None:
         return Path(args.model)
     trained = train_project(
-        args.config, args.out, recipe_of(args), kind=args.tomogram, spacing=None,
+        args.config, args.out, recipe_of(args, model=args.network), kind=args.tomogram, spacing=None,
         training=split_names(args.train), validation=split_names(args.val),
     )  # fmt: skip
     return trained.model
 
 
-def tested(project: Project, model: Model, runs: list[str], validation: list[str], kind: str) -> Tested:
-    """Pick the test runs in each precision, and score them and the blob detector."""
-    truth = {run: project.picks(run=run) for run in [*validation, *runs]}
-    tomograms = {run: project.tomogram(run, kind) for run in [*validation, *runs]}
-    picked = {run: {p: timed_pick(model, tomograms[run], p) for p in PRECISIONS} for run in runs}
-    asked = Picks.join(truth[run] for run in runs)
-    scores = {}
-    for precision in PRECISIONS:
-        found = Picks.join(picked[run][precision].picks for run in runs)
-        scores[precision] = evaluate(found, asked, project.objects, runs=runs, thresholds=model.spec.thresholds)
-    known = Picks.join(truth[run] for run in validation)
-    blobs = {run: find_blobs(tomograms[run], project.objects) for run in tomograms}
-    thresholds = best_thresholds(Picks.join(blobs[r] for r in validation), known, project.objects, runs=validation)
-    baseline = evaluate(
-        Picks.join(blobs[run] for run in runs), asked, project.objects, runs=runs, thresholds=thresholds
-    )
-    return Tested([tomograms[run] for run in runs], asked, picked, scores, baseline)
+def tested(projects: tuple[Project, Project], model: Model, runs: list[str], held: list[str], kind: str) -> Tested:
+    """Pick the test runs (of the second project) in each precision, and score them and the blob detector."""
+    training, testing = projects
+    tomograms = [testing.tomogram(run, kind) for run in runs]
+    validation = [training.tomogram(run, kind) for run in held]
+    picked = {t.name: {p: timed_pick(model, t, p) for p in PRECISIONS} for t in tomograms}
+    objects = model.spec.objects
+    asked = Picks.join(testing.picks(run=run) for run in runs)
+    known = Picks.join(training.picks(run=run) for run in held)
+    found = {p: Picks.join(picked[run][p].picks for run in runs) for p in PRECISIONS}
+    scores = {p: evaluate(found[p], asked, objects, runs=runs, thresholds=model.spec.thresholds) for p in PRECISIONS}
+    seen = Picks.join(timed_pick(model, t, FAST).picks for t in validation)
+    for_f1 = model.spec.thresholds | best_thresholds(seen, known, objects, beta=1, runs=held)
+    blobs = {t.name: find_blobs(t, objects) for t in [*validation, *tomograms]}
+    thresholds = best_thresholds(Picks.join(blobs[r] for r in held), known, objects, runs=held)
+    return Tested(
+        tomograms, asked, objects, picked, scores,
+        for_f1=evaluate(found[FAST], asked, objects, beta=1, runs=runs, thresholds=for_f1),
+        reliability=reliability_table(found[FAST], asked, objects, runs=runs),
+        blobs=evaluate(Picks.join(blobs[r] for r in runs), asked, objects, runs=runs, thresholds=thresholds),
+    )  # fmt: skip
 
 
 def speed_lines(found: Tested) -> list[str]:
@@ -138,6 +153,30 @@ def score_lines(found: Tested) -> list[str]:
     return markdown_table([*columns, "error (A)", "threshold", "blobs F4"], rows)
 
 
+def f1_lines(found: Tested) -> list[str]:
+    """Scores with the thresholds for F1, as a Markdown table."""
+    rows = [
+        [
+            name,
+            f"{score.precision:.3f}",
+            f"{score.recall:.3f}",
+            f"{score.f1:.3f}",
+            f"{found.for_f1.thresholds[name]:.3f}",
+        ]
+        for name, score in found.for_f1.by_object.items()
+    ]
+    return markdown_table(["object", "precision", "recall", "F1", "threshold"], rows)
+
+
+def reliability_lines(table: pd.DataFrame) -> list[str]:
+    """How often picks of each bin of scores are right, as a Markdown table."""
+    rows = [
+        [str(int(one["bin"])), str(int(one["count"])), f"{one['mean score']:.3f}", f"{one['share right']:.3f}"]
+        for one in table.to_dict(orient="records")
+    ]
+    return markdown_table(["bin", "picks", "mean score", "share right"], rows)
+
+
 def _score_cells(score: ObjectScore) -> list[str]:
     counts = [str(n) for n in (score.tp + score.fn, score.tp, score.fp, score.fn)]
     ratios = [f"{v:.3f}" for v in (score.precision, score.recall, score.f1, score.f_beta)]
@@ -147,12 +186,13 @@ def _score_cells(score: ObjectScore) -> list[str]:
     return [*counts, *ratios, interval, precision, error]
 
 
-def result_lines(found: Tested, training: list[str], memory: list[str]) -> list[str]:
+def result_lines(name: str, found: Tested, training: list[str], memory: list[str]) -> list[str]:
     """The whole page of results, as Markdown."""
     network = found.scores["fp32"]
     interval = " (95 % over runs, rough with so few: {:.3f} to {:.3f})".format(*network.interval or (0, 0))
+    weighted = [found.for_f1.by_object[o.name].f1 for o in found.objects if o.weight]
     return [
-        f"# CryoET3DCNN on {', '.join(network.runs)}",
+        f"# {name} on {', '.join(network.runs)}",
         "",
         f"Weighted F4 **{network.score:.3f}**{interval if network.interval else ''}; "
         f"in bfloat16 {found.scores['bf16'].score:.3f}; blob detector {found.blobs.score:.3f}.",
@@ -163,7 +203,17 @@ def result_lines(found: Tested, training: list[str], memory: list[str]) -> list[
         "",
         *score_lines(found),
         "",
-        "Picking, from opening the tomogram to having its picks; a score every 4 voxels.",
+        f"With thresholds for F1, in bfloat16: mean F1 of the {len(weighted)} objects that count "
+        f"**{sum(weighted) / len(weighted):.3f}**.",
+        "",
+        *f1_lines(found),
+        "",
+        f"Expected calibration error **{error_of_table(found.reliability):.3f}** over "
+        f"{int(found.reliability['count'].sum())} picks of score 0.05 and more, in bins of equal count, in bfloat16.",
+        "",
+        *reliability_lines(found.reliability),
+        "",
+        "Picking, from opening the tomogram to having its picks.",
         "",
         *speed_lines(found),
     ]
@@ -181,6 +231,8 @@ def facts_of(found: Tested, spec: dict[str, object], history: pd.DataFrame | Non
         "history": None if history is None else history.to_dict(orient="list"),
         "picking": timings,
         "scores": {precision: score.to_json() for precision, score in found.scores.items()},
+        "for_f1": found.for_f1.to_json(),
+        "reliability": found.reliability.to_dict(orient="list"),
         "blobs": found.blobs.to_json(),
     }
 
@@ -190,10 +242,12 @@ def main() -> None:
     args = parsed()
     make_folder(args.out)
     project = project_at(args.config)
+    testing = project_at(args.test_config or args.config)
     path = trained_model(args)
     model = load_model(path)
     after_training = peak_memory_gb()
-    found = tested(project, model, split_names(args.test) or [], split_names(args.val) or [], args.tomogram)
+    runs, held = (split_names(names) or [] for names in (args.test, args.val))
+    found = tested((project, testing), model, runs, held, args.tomogram)
     peaks = {"training_gb": None if args.model else after_training, "whole_gb": peak_memory_gb()}
     memory = [
         f"- peak memory {peaks['whole_gb']:.2f} GB"
@@ -204,10 +258,11 @@ def main() -> None:
     training = [] if history is None else training_lines(model.spec, history)
     if history is not None:
         plot_training([history], args.out / "training_progress.png")
+    name = model.spec.architecture
     window = model.spec.arguments.get("window", 64)
     write_report(
         args.out / "report.html",
-        title=f"CryoET3DCNN on {args.test.replace(',', ', ')}",
+        title=f"{name} on {args.test.replace(',', ', ')}",
         objects=project.objects,
         evaluation=found.scores["fp32"],
         picks=found.picks("fp32"),
@@ -219,7 +274,7 @@ def main() -> None:
         baseline=found.blobs,
     )
     facts = facts_of(found, model.spec.model_dump(mode="json"), history) | {"peak_memory": peaks}
-    write_results(args.out, result_lines(found, training, memory), facts, args.json)
+    write_results(args.out, result_lines(name, found, training, memory), facts, args.json)
 
 
 if __name__ == "__main__":
