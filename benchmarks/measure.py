@@ -99,14 +99,14 @@ def recipe_of(args: argparse.Namespace, **changes: object) -> Recipe:
     return read_recipe(args.recipe, asked | changes)
 
 
-def timed_pick(model: Model, tomogram: Tomogram, precision: str = "fp32") -> TimedPicks:
+def timed_pick(model: Model, tomogram: Tomogram, dtype: str = "fp32") -> TimedPicks:
     """Pick one tomogram as `tomopick pick` does, but keep the picks below the thresholds too."""
     positions, stride = 1, min(STRIDE, model.network.stride)
     for voxels in tomogram.shape:
         positions *= -(-round(voxels * tomogram.spacing / model.spec.spacing) // stride)
     started = time.perf_counter()
-    with progress_bar(f"{tomogram.name}, {precision}") as tell:
-        picks = pick(model, tomogram, stride=stride, thresholds={}, precision=precision, progress=tell)
+    with progress_bar(f"{tomogram.name}, {dtype}") as tell:
+        picks = pick(model, tomogram, stride=stride, thresholds={}, dtype=dtype, progress=tell)
     return TimedPicks(picks, time.perf_counter() - started, positions)
 
 

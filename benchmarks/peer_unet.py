@@ -43,7 +43,7 @@ from tomopick.curves import best_thresholds, threshold_curve
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
 from tomopick.geometry import angstrom_from_voxel, voxel_from_angstrom
-from tomopick.inference.engine import fast_precision
+from tomopick.inference.engine import fast_dtype
 from tomopick.io.picks import write_picks
 from tomopick.io.project import Project
 from tomopick.objects import ParticleObject
@@ -58,7 +58,7 @@ LABEL = 0.5  # radius of the sphere that is labelled, in particle radii
 SMALLEST = 0.5  # components smaller than a sphere of this many label radii are dropped
 PLANES = 16  # planes turned into probabilities at once, which bounds memory
 VOXELS_PER_CLASS = 200_000  # crop centres kept for each class and run, evenly spread
-PRECISION = fast_precision("cpu")
+PRECISION = fast_dtype("cpu")
 F4, LOWEST_F4, F1, NONE = "best F4, middle of the plateau", "best F4, lowest", "best F1, middle of the plateau", "none"
 Thresholds = dict[str, float]
 

@@ -135,7 +135,7 @@ def tomogram() -> Tomogram:
 
 @pytest.fixture(scope="module")
 def raw_picks(tomogram) -> Picks:
-    return pick(model_with(), tomogram, stride=2, precision="fp32")
+    return pick(model_with(), tomogram, stride=2, dtype="fp32")
 
 
 def test_a_calibration_comes_back_from_the_model_file(tmp_path):
@@ -158,7 +158,7 @@ def test_picking_calibrates_and_then_applies_thresholds(tomogram, raw_picks):
     whole = calibrated(raw_picks, {"ball": BENT})
     least = float(np.median(whole.where(name="ball").scores()))
     model = model_with(calibration={"ball": BENT}, thresholds={"ball": least})
-    found = pick(model, tomogram, stride=2, precision="fp32")
+    found = pick(model, tomogram, stride=2, dtype="fp32")
     expected = Picks.join([whole.where(name="ball", min_score=least), whole.where(name="cube")])
     assert 0 < len(found.where(name="ball")) < len(raw_picks.where(name="ball"))
     assert found.table.equals(expected.table)
@@ -168,7 +168,7 @@ def test_an_expected_precision_is_that_of_the_picks_that_come_out(tomogram, raw_
     low = Calibration(raw=(0.0, 0.5, 1.0), probability=(0.0, 0.05, 0.5))
     model = model_with(calibration={"ball": low, "cube": BENT}, thresholds={"ball": 1.0})
     border = 20.0
-    found = pick(model, tomogram, stride=2, precision="fp32", expected_precision=0.3, border=border)
+    found = pick(model, tomogram, stride=2, dtype="fp32", expected_precision=0.3, border=border)
     whole = inside(calibrated(raw_picks, model.spec.calibration), tomogram.shape, tomogram.spacing, border=border)
     assert len(whole) < len(raw_picks)
     for name in ("ball", "cube"):

@@ -195,13 +195,19 @@ def pick(
     tomogram: Kind = "",
     voxel_spacing: Spacing = None,
     runs: Runs = None,
-    stride: Annotated[int, typer.Option(help="Voxels between scores: 8 (fast), 4 or 2 (fine).")] = 4,
+    stride: Annotated[
+        int | None,
+        typer.Option(help="Voxels between scores, such as 8 (fast), 4 or 2.  [default: 4, or the network's]"),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Least score for all objects, instead of the model's.")
     ] = None,
+    precision: Annotated[
+        float | None, typer.Option(help="Keep picks down to this expected precision, such as 0.9, instead.")
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="Volume of the tomogram's shape, above 0 where to look.")] = None,
     border: Annotated[float, typer.Option(help="Angstrom to keep clear at each face.", min=0)] = 0.0,
-    precision: Annotated[str, typer.Option(help="fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Numbers: fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
     device: Device = "cpu",
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels instead of RELION 5's centred A.")] = False,
     write_copick: Annotated[
@@ -219,13 +225,15 @@ def pick(
     `tomopick pick model.safetensors project/config.json --out picks.csv --runs TS_5,TS_6`
 
     `tomopick pick model.safetensors tomograms/ --out picks.star --voxel-spacing 10`
+
+    `tomopick pick model.safetensors ts.mrc --out picks.star --precision 0.9`
     """
     from tomopick.commands.pick import PickOptions, pick_all
     from tomopick.commands.sources import split_names
     from tomopick.inference.device import chosen_device
 
     where = chosen_device(device)
-    options = PickOptions(tomogram, voxel_spacing, stride, threshold, border, mask, precision, where, pixels)
+    options = PickOptions(tomogram, voxel_spacing, stride, threshold, border, mask, dtype, precision, where, pixels)
     failures = pick_all(
         model, inputs, out, options, runs=split_names(runs), write_copick=write_copick, overwrite=overwrite
     )

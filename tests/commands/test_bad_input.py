@@ -118,7 +118,7 @@ def test_other_bad_inputs_to_pick_are_refused(refuse, model, phantom, tmp_path):
     pick(phantom, phantom, says=("SIM_0, SIM_1, SIM_2", "rename"))
     pick(phantom, says=("stride 3", "8"), words=("--stride", 3, "--runs", "SIM_0"))
     pick(phantom, says=("stride 0",), words=("--stride", 0, "--runs", "SIM_0"))
-    pick(phantom, says=("'fp8'", "bf16"), words=("--precision", "fp8"))
+    pick(phantom, says=("'fp8'", "bf16"), words=("--dtype", "fp8"))
     pick(phantom, says=("'gpu'", "cuda"), words=("--device", "gpu"))
     pick(phantom, says=("nothing.mrc",), words=("--mask", tmp_path / "nothing.mrc", "--runs", "SIM_0"))
     write_mrc(tmp_path / "mask.mrc", noise(8, 8, 8), 10)

@@ -16,7 +16,7 @@ import pytest
 import tomopick as tp
 from tomopick.commands import pick as pick_command
 
-OPTIONS = ("--stride", 8, "--threshold", 0.05, "--precision", "fp32")
+OPTIONS = ("--stride", 8, "--threshold", 0.05, "--dtype", "fp32")
 """Fast, and a threshold that even a hardly trained network passes."""
 
 
@@ -27,7 +27,7 @@ def found(model, phantom) -> tp.Picks:
     least = dict.fromkeys((o.name for o in network.spec.objects), 0.05)
     source = tp.open_project(phantom / "config.json")
     parts = [
-        tp.pick(network, source.tomogram(run, "wbp"), stride=8, thresholds=least, precision="fp32")
+        tp.pick(network, source.tomogram(run, "wbp"), stride=8, thresholds=least, dtype="fp32")
         for run in ("SIM_0", "SIM_1", "SIM_2")
     ]
     assert min(len(part) for part in parts) > 3
@@ -87,11 +87,11 @@ def test_files_and_folders_give_the_picks_of_the_project(succeed, model, mrc_fil
 
 
 def test_the_models_own_thresholds_count_where_none_is_given(succeed, model, phantom, tmp_path):
-    options = ("--stride", 8, "--precision", "fp32", "--runs", "SIM_2")
+    options = ("--stride", 8, "--dtype", "fp32", "--runs", "SIM_2")
     succeed("pick", model, phantom, "--out", tmp_path / "picks.csv", *options)
     network = tp.load_model(model)
     tomogram = tp.open_project(phantom / "config.json").tomogram("SIM_2", "wbp")
-    expected = tp.pick(network, tomogram, stride=8, precision="fp32")
+    expected = tp.pick(network, tomogram, stride=8, dtype="fp32")
     assert_same_picks(tp.read_picks(tmp_path / "picks.csv"), expected, 5)
 
 
@@ -157,7 +157,7 @@ def test_sets_in_the_project_are_kept_unless_overwrite(succeed, model, project, 
     words = ("pick", model, project, "--out", tmp_path / "picks.csv", "--runs", "SIM_2", "--write-copick")
     succeed(*words, *OPTIONS)
     first = files_of(project)
-    fewer = ("--stride", 8, "--threshold", 0.9, "--precision", "fp32")
+    fewer = ("--stride", 8, "--threshold", 0.9, "--dtype", "fp32")
     outcome = succeed(*words[:4], tmp_path / "fewer.csv", *words[5:], *fewer)
     assert "were kept; --overwrite replaces them" in outcome.err
     assert files_of(project) == first

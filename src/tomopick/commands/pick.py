@@ -23,7 +23,7 @@ from tomopick.picks import Picks
 
 __all__ = ["PickOptions", "pick_all"]
 
-PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+DTYPES = ("fp32", "bf16", "fp16", "auto")
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class PickOptions:
 
     kind: str
     spacing: float | None
-    stride: int
+    stride: int | None
     threshold: float | None
     border: float
     mask: Path | None
-    precision: str
+    dtype: str
+    expected_precision: float | None
     device: str
     pixels: bool
 
@@ -145,8 +146,10 @@ def pick_all(
 def _check(picks_file: Path, options: PickOptions) -> None:
     """What must not come to light only after an hour of computing: the options, and whether the file can be written."""
     picks_format(picks_file)
-    if options.precision not in PRECISIONS:
-        raise TomopickError(f"unknown precision '{options.precision}'; choose {', '.join(PRECISIONS)}")
+    if options.dtype not in DTYPES:
+        raise TomopickError(f"unknown dtype '{options.dtype}'; choose {', '.join(DTYPES)}")
+    if options.threshold is not None and options.expected_precision is not None:
+        raise TomopickError("--threshold and --precision both say which picks to keep; give one of them")
     try:
         picks_file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=picks_file.parent):
@@ -192,7 +195,8 @@ def _pick_one(source: Source, label: str, model: Model, options: PickOptions, jo
             mask=mask,
             border=options.border,
             device=options.device,
-            precision=options.precision,
+            dtype=options.dtype,
+            expected_precision=options.expected_precision,
             progress=tell,
         )
     journal.sizes[source.name] = size

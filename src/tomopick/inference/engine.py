@@ -23,8 +23,9 @@ from tomopick.models.modelfile import Model
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Progress", "autocast", "dense_pass", "fast_precision", "keep_freed_memory", "score_map"]
+__all__ = ["Progress", "autocast", "dense_pass", "fast_dtype", "keep_freed_memory", "score_map"]
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Triple = tuple[int, int, int]
 Progress = Callable[[float], None]
 
@@ -50,8 +51,8 @@ def keep_freed_memory() -> None:
         libc.mallopt(m_top_pad, 2**28)
 
 
-def fast_precision(device: str) -> str:
-    """The precision that "auto" means on a device: "bf16" where its arithmetic is fast, else "fp16" or "fp32"."""
+def fast_dtype(device: str) -> str:
+    """The number format that "auto" means on a device: "bf16" where its arithmetic is fast, else "fp16" or "fp32"."""
     if device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     try:
@@ -61,10 +62,9 @@ def fast_precision(device: str) -> str:
     return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+def autocast(device: torch.device, dtype: str) -> AbstractContextManager[object]:
     """The context in which a network runs at "fp32", "bf16" or "fp16"."""
-    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return torch.autocast(device.type, dtype=kinds[precision], enabled=precision != "fp32")
+    return torch.autocast(device.type, dtype=DTYPES[dtype], enabled=dtype != "fp32")
 
 
 def score_map(
@@ -73,7 +73,7 @@ def score_map(
     stride: int | None = None,
     *,
     device: str = "cpu",
-    precision: str = "fp32",
+    dtype: str = "fp32",
     progress: Progress | None = None,
 ) -> ScoreMap:
     """Class probabilities over the whole tomogram.
@@ -88,14 +88,16 @@ def score_map(
         stride: 1 or more, dividing the network's own stride (8, 4, 2 or 1 for CryoET3DCNN); None means 4, or the
             network's own where that is finer.
         device: as PyTorch names it.
-        precision: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
+        dtype: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
-        TomopickError: the stride does not fit the network.
+        TomopickError: the stride does not fit the network, or there is no such dtype.
     """
     network = model.network
-    precision = fast_precision(device) if precision == "auto" else precision
+    dtype = fast_dtype(device) if dtype == "auto" else dtype
+    if dtype not in DTYPES:
+        raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
     stride = min(DEFAULT_STRIDE, network.stride) if stride is None else stride
     if stride < 1 or network.stride % stride:
         raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
@@ -115,7 +117,7 @@ def score_map(
                 progress((done + share) / len(shifts))
 
         first = (sz * stride, sy * stride, sx * stride)
-        part[:] = dense_pass(network, tomogram, scaling, first, counts, torch.device(device), precision, tell)
+        part[:] = dense_pass(network, tomogram, scaling, first, counts, torch.device(device), dtype, tell)
     names = tuple(o.name for o in model.spec.objects)
     return ScoreMap(array, stride, (0.0, 0.0, 0.0), tomogram.spacing, names, tomogram.name)
 
@@ -128,13 +130,13 @@ def dense_pass(
     first: Triple,
     counts: Triple,
     device: torch.device,
-    precision: str = "fp32",
+    dtype: str = "fp32",
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
     if network.context:
-        return _by_tile(network, tomogram, scaling, first, counts, device, precision, progress)
-    with autocast(device, precision):
+        return _by_tile(network, tomogram, scaling, first, counts, device, dtype, progress)
+    with autocast(device, dtype):
         cells = _all_cells(network, tomogram, scaling, first, counts, device, progress)
         parts = []
         for z in range(0, counts[0], SLAB):
@@ -152,7 +154,7 @@ def _by_tile(
     first: Triple,
     counts: Triple,
     device: torch.device,
-    precision: str,
+    dtype: str,
     progress: Progress | None,
 ) -> NDArray[np.float32]:
     """`dense_pass` of a network that pads: tiles with their context, but none beyond the borders of the pass.
@@ -168,7 +170,7 @@ def _by_tile(
         stop = [f + high for f, (_, high) in zip(first, spans, strict=True)]
         densities = scaling(tomogram.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
         batch = torch.from_numpy(densities)[None, None].to(device, memory_format=torch.channels_last_3d)
-        with autocast(device, precision):
+        with autocast(device, dtype):
             cells = network.embed(batch)
             inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
             z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))

@@ -19,14 +19,14 @@ def pick(
     model: Model,
     tomogram: Tomogram,
     *,
-    stride: int = 4,
+    stride: int | None = None,
     thresholds: Mapping[str, float] | None = None,
     expected_precision: float | None = None,
     floor: float = FLOOR,
     mask: LazyArray | None = None,
     border: float = 0.0,
     device: str = "cpu",
-    precision: str = "auto",
+    dtype: str = "auto",
     progress: Progress | None = None,
 ) -> Picks:
     """The particles of one tomogram.
@@ -34,7 +34,7 @@ def pick(
     Args:
         model: a loaded model.
         tomogram: any voxel spacing; coordinates come back in its own Angstrom.
-        stride: voxels between scores; a match distance of 30 A needs 4 or less at 10 A voxels.
+        stride: voxels between scores; None means 4, or the network's own where that is finer.
         thresholds: least score by object, calibrated where the model is, instead of those that the model was stored
             with.
         expected_precision: keep, instead of any thresholds, the picks of each object down to the score where this
@@ -43,7 +43,7 @@ def pick(
         mask: a volume of the tomogram's shape, above 0 where picks may be.
         border: Angstrom to keep clear at each face.
         device: as PyTorch names it.
-        precision: "fp32", "bf16", "fp16" or "auto", which is the fastest of them on the device.
+        dtype: "fp32", "bf16", "fp16" or "auto", which is the fastest of them on the device.
         progress: called with the share that is done, 0 to 1.
 
     Returns:
@@ -56,7 +56,7 @@ def pick(
     if expected_precision is not None:
         _check_precision(model.spec, expected_precision)
     keep_freed_memory()
-    scores = score_map(model, tomogram, stride, device=device, precision=precision, progress=progress)
+    scores = score_map(model, tomogram, stride, device=device, dtype=dtype, progress=progress)
     found = calibrated(find_peaks(scores, model.spec.objects, floor=floor), model.spec.calibration)
     found = inside(found, tomogram.shape, tomogram.spacing, mask, border)
     least = model.spec.thresholds if thresholds is None else thresholds

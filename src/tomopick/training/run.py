@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from tomopick.atomic import replacing
+from tomopick.calibration import calibrated
 from tomopick.curves import best_thresholds
 from tomopick.data.dataset import Annotated
 from tomopick.data.normalise import scaling_of
@@ -28,7 +29,7 @@ from tomopick.data.sampling import CropShape, Particles
 from tomopick.errors import DataError, TomopickError
 from tomopick.evaluation import evaluate
 from tomopick.geometry import voxel_from_angstrom
-from tomopick.inference.engine import fast_precision, keep_freed_memory, score_map
+from tomopick.inference.engine import fast_dtype, keep_freed_memory, score_map
 from tomopick.inference.peaks import find_peaks
 from tomopick.inference.resample import at_spacing
 from tomopick.models.modelfile import Model, ModelSpec, load_model, save_model
@@ -36,6 +37,7 @@ from tomopick.models.registry import build, field, lead
 from tomopick.objects import ParticleObject, check_objects, object_named
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
+from tomopick.reliability import fit_calibration
 from tomopick.tomogram import Tomogram
 from tomopick.training.task import DenseTask
 
@@ -244,7 +246,7 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 def lightning_precision(precision: str, device: str) -> str:
     """Lightning's name of a recipe's precision on a device."""
-    chosen = fast_precision(device) if precision == "auto" else precision
+    chosen = fast_dtype(device) if precision == "auto" else precision
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[chosen]
 
 
@@ -272,20 +274,24 @@ def _digest(run: TrainingRun) -> dict[str, Any]:
 
 
 def _with_thresholds(
-    path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float, precision: str
+    path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float, dtype: str
 ) -> Trained:
-    """Choose the score thresholds on the validation runs and write them into the model."""
+    """Calibrate the scores and choose thresholds on the validation runs, and write both into the model."""
     model = load_model(path)
     objects = model.spec.objects
-    picks = Picks.join(find_peaks(score_map(model, run.tomogram, precision=precision), objects) for run in validation)
+    raw = Picks.join(find_peaks(score_map(model, run.tomogram, dtype=dtype), objects) for run in validation)
     truth = Picks.join(run.picks for run in validation)
     runs = [run.tomogram.name for run in validation]
+    calibration = fit_calibration(raw, truth, objects, runs)
+    picks = calibrated(raw, calibration)
     # an object that was not found at all tells nothing about its threshold
     thresholds = {o.name: UNKNOWN_THRESHOLD for o in objects} | best_thresholds(picks, truth, objects, runs=runs)
     result = evaluate(picks, truth, objects, runs=runs, thresholds=thresholds)
     provenance = model.spec.provenance | {
         "epochs": len(history), "minutes": round(minutes, 2), "validation_f4": result.score
     }  # fmt: skip
-    spec = model.spec.model_copy(update={"thresholds": thresholds, "provenance": provenance})
+    spec = model.spec.model_copy(
+        update={"thresholds": thresholds, "calibration": calibration, "provenance": provenance}
+    )
     save_model(path, Model(model.network, spec, model.name))
     return Trained(path, history, picks)
