@@ -45,7 +45,8 @@ class Augmentation(_Frozen):
         default=0.0,
         ge=0,
         lt=60,
-        description="On every second crop, leave out tilts beyond 60 less up to this, degrees.",
+        description="On every second crop, leave out tilts beyond 60 less up to this, in degrees, "
+        "on each side by itself.",
     )
 
 

@@ -56,8 +56,9 @@ class Intensity:
             radius = (kz**2 + ky**2 + kx**2).sqrt() / 0.75**0.5
             transformed *= torch.from_numpy(np.interp(radius.numpy(), steps, gain).astype(np.float32))
         if self._wedge and rng.random() < 0.5:
-            # the tilt axis is y: an image at some tilt holds the plane of x and z at that angle from x
-            tilt = np.radians(FULL_TILT - self._wedge * rng.random())
-            transformed *= (kz.abs() <= kx * np.tan(tilt)) | (kx == 0) & (kz == 0)
+            # the tilt axis is y: an image at some tilt holds the plane of x and z at that angle from x. Each side loses
+            # its own share, as near the tomogram's borders in x, where images of one side do not reach
+            least, most = np.tan(np.radians(FULL_TILT - self._wedge * rng.random(2)))
+            transformed *= ((kz <= kx * most) & (-kz <= kx * least)) | ((kx == 0) & (kz == 0))
         filtered: Tensor = torch.fft.irfftn(transformed, s=(depth, height, width))[None]
         return filtered

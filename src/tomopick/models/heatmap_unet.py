@@ -83,6 +83,7 @@ class HeatmapUNet(nn.Module):
         "gamma": 0.0,
         "object_weight": 64.0,
         "patience": 50,
+        "augmentation": {"spectrum": 0.3, "wedge": 45.0},
     }
 
     def __init__(self, num_classes: int, size: str = "small") -> None:
