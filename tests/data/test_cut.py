@@ -11,9 +11,10 @@ import torch
 from tomopick.data.augment import Intensity
 from tomopick.data.dataset import Annotated, CropDataset, cut
 from tomopick.data.normalise import Scaling
-from tomopick.data.sampling import Crop, CropShape, Particles, Sampler, orientations
+from tomopick.data.sampling import Crop, CropShape, Particles, Sampler
 from tomopick.models.registry import build, field, lead
 from tomopick.recipe import Augmentation, Recipe
+from tomopick.symmetry import orientations
 from tomopick.tomogram import Tomogram
 
 ALL = orientations(Augmentation(rotations="all", flips=True))

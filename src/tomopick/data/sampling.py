@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import permutations, product
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from tomopick.recipe import Augmentation, Recipe
+from tomopick.recipe import Recipe
+from tomopick.symmetry import orientations
 
-__all__ = ["IGNORE", "Crop", "CropShape", "Particles", "Sampler", "orientations"]
+__all__ = ["IGNORE", "Crop", "CropShape", "Particles", "Sampler"]
 
 IGNORE = -100
 LEAST_REACH = 0.9  # voxels; the voxel nearest to a point is at most half a cube's diagonal, 0.87 voxels, from it
@@ -139,28 +140,6 @@ class Crop:
     axes: tuple[int, int, int]
     reverse: tuple[bool, bool, bool]
     seed: int
-
-
-def orientations(augmentation: Augmentation) -> list[tuple[tuple[int, int, int], tuple[bool, bool, bool]]]:
-    """The (axis order, reversed axes) of the cube's symmetries that an augmentation allows.
-
-    The tilt axis is y and the beam is z, so the missing wedge stays where it is under every reversal of axes and no
-    exchange of them.
-    """
-    allowed = {"none": [(0, 1, 2)], "tilt-axis": [(0, 1, 2)], "z": [(0, 1, 2), (0, 2, 1)]}
-    orders = allowed.get(augmentation.rotations, [(a, b, c) for a, b, c in permutations(range(3))])
-    both = (False, True)
-    found = []
-    for axes, reverse in product(orders, list(product(both, both, both))):
-        mirrored = (np.linalg.det(np.eye(3)[list(axes)]) < 0) ^ (sum(reverse) % 2 == 1)
-        turned = axes != (0, 1, 2) or any(reverse)
-        about_z_only = augmentation.rotations == "z" and not augmentation.flips
-        if (mirrored and not augmentation.flips) or (about_z_only and reverse[0]):
-            continue
-        if turned and augmentation.rotations == "none" and not augmentation.flips:
-            continue
-        found.append((axes, reverse))
-    return found
 
 
 @dataclass
