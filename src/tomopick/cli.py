@@ -145,7 +145,7 @@ def train(
     recipe: Annotated[Path | None, typer.Option(help="JSON file of training choices, as OUT/recipe.json.")] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs.  [default: the network's, 50 or 100; with --time-limit as many as fit]", min=1),
+        typer.Option(help="Epochs; with --time-limit as many as fit.  [default: 50]", min=1),
     ] = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Minutes of training; the schedule is fitted to them.")
