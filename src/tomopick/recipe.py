@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,6 +60,9 @@ class Recipe(_Frozen):
 
     model: str = Field(default="cryoet3dcnn", description="Network, as `tomopick memory --help` lists them.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
+    init: Path | None = Field(
+        default=None, description="Model of the same network, whose weights, spacing and normalisation to start from."
+    )
     epochs: int = Field(default=50, ge=1, description="Epochs; each training particle is seen once in each.")
     time_limit: float | None = Field(default=None, gt=0, description="Minutes; the schedule is fitted to them.")
     batch_size: int = Field(default=4, ge=1, description="Crops in a step.")
@@ -84,6 +88,12 @@ class Recipe(_Frozen):
     )
     clear: float = Field(
         default=2.0, ge=0, description="Background keeps this many voxels clear of where a particle counts as itself."
+    )
+    ignore_unlabelled: float | None = Field(
+        default=None,
+        gt=0,
+        description="Where only some particles are annotated: Angstrom from the nearest annotated one within which "
+        "background counts; beyond, nothing does.",
     )
     hard_negatives: float = Field(default=0.5, ge=0, le=1, description="Share of background crops that is mined.")
     mine_from: int = Field(default=5, ge=0, description="First epoch that mines hard negatives.")

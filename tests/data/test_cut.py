@@ -92,7 +92,7 @@ def test_each_crop_of_an_epoch_shows_its_particle_where_its_label_is():
     recipe = Recipe(augmentation=Augmentation(rotations="all"))
     crops = Sampler([(50, 50, 50)], [source.particles], SHAPE, recipe).epoch(0)
     seen = []
-    for densities, labels in CropDataset([source], crops, SHAPE):
+    for densities, labels, _ in CropDataset([source], crops, SHAPE):
         at = [SHAPE.lead, SHAPE.lead + SHAPE.stride]
         values = densities[0][np.ix_(at, at, at)]
         certain = (labels >= 0) & (labels < 3)

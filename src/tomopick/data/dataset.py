@@ -59,8 +59,8 @@ def _ignore_beyond(labels: NDArray[np.int64], first: NDArray[np.int64], stride: 
         labels[(slice(None),) * axis + ((places < 0) | (places >= n),)] = IGNORE
 
 
-class CropDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs of densities (1, edge, edge, edge) and labels (positions, positions, positions)."""
+class CropDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Densities (1, edge, edge, edge), labels (positions, positions, positions), `Particles.possible` (classes,)."""
 
     def __init__(
         self, runs: Sequence[Annotated], crops: Sequence[Crop], shape: CropShape, intensity: Intensity | None = None
@@ -70,10 +70,11 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._crops)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         crop = self._crops[index]
-        densities, labels = cut(self._runs[crop.run], crop, self._shape)
+        run = self._runs[crop.run]
+        densities, labels = cut(run, crop, self._shape)
         tensor = torch.from_numpy(densities)[None]
         if self._intensity is not None:
             tensor = self._intensity(tensor, crop.seed)
-        return tensor, torch.from_numpy(labels)
+        return tensor, torch.from_numpy(labels), torch.from_numpy(run.particles.possible)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -75,6 +75,9 @@ class Particles:
         reach: (n,) voxels within which a position counts as the particle; at least 0.9, so that some voxel does.
         clear: voxels between that and where background begins.
         background: the class index of background.
+        horizon: voxels from the nearest centre within which background counts; infinite where all particles of the
+            run are annotated, for then it is known to be background.
+        missing: indices of objects that are not annotated in the run: what counts as background may be one of them.
     """
 
     centres: Floats
@@ -82,6 +85,8 @@ class Particles:
     reach: Floats
     clear: float
     background: int
+    horizon: float = np.inf
+    missing: tuple[int, ...] = ()
     _tree: cKDTree | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -89,17 +94,22 @@ class Particles:
         if len(self.centres):
             object.__setattr__(self, "_tree", cKDTree(self.centres))
 
+    @property
+    def possible(self) -> NDArray[np.bool_]:
+        """Which classes (objects + 1,) a position that is labelled background may be."""
+        classes = np.arange(self.background + 1)
+        return np.isin(classes, (*self.missing, self.background))
+
     def label_grid(self, first: Ints, stride: int, count: int) -> Ints:
         """Classes (count, count, count) of the voxels ``first + stride * i``, as `labels` gives them."""
-        labels = np.full((count, count, count), self.background, dtype=np.int64)
+        open_ended = np.isinf(self.horizon)
+        labels = np.full((count, count, count), self.background if open_ended else IGNORE, dtype=np.int64)
+        if not open_ended:
+            for _, box, distance in self._near(np.full(len(self.centres), self.horizon), first, stride, count):
+                labels[box][distance <= self.horizon] = self.background
         nearest = np.full(labels.shape, np.inf)  # distance to a particle in units of its reach
         wide = self.reach + self.clear
-        low = np.maximum(np.ceil((self.centres - wide[:, None] - first) / stride).astype(int), 0)
-        high = np.minimum(np.floor((self.centres + wide[:, None] - first) / stride).astype(int) + 1, count)
-        for i in np.flatnonzero((low < high).all(axis=1)):
-            box = tuple(slice(a, b) for a, b in zip(low[i], high[i], strict=True))
-            axes = [first[k] + stride * np.arange(low[i, k], high[i, k]) - self.centres[i, k] for k in range(3)]
-            distance = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
+        for i, box, distance in self._near(wide, first, stride, count):
             part, best = labels[box], nearest[box]
             part[(distance <= wide[i]) & (best > 1)] = IGNORE
             closer = (distance <= self.reach[i]) & (distance / self.reach[i] < best)
@@ -107,28 +117,49 @@ class Particles:
             best[closer] = distance[closer] / self.reach[i]
         return labels
 
+    def _near(
+        self, radius: Floats, first: Ints, stride: int, count: int
+    ) -> Iterator[tuple[int, tuple[slice, ...], Floats]]:
+        """Each particle whose ball of a radius meets a grid, the box of the grid about it, and the distances in it."""
+        low = np.maximum(np.ceil((self.centres - radius[:, None] - first) / stride).astype(int), 0)
+        high = np.minimum(np.floor((self.centres + radius[:, None] - first) / stride).astype(int) + 1, count)
+        for i in np.flatnonzero((low < high).all(axis=1)):
+            box = tuple(slice(a, b) for a, b in zip(low[i], high[i], strict=True))
+            axes = [first[k] + stride * np.arange(low[i, k], high[i, k]) - self.centres[i, k] for k in range(3)]
+            yield int(i), box, np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
+
     def labels(self, positions: NDArray[np.generic]) -> Ints:
         """Class of each position (m, 3): a particle's within its reach, background beyond, `IGNORE` between.
 
-        Where several particles reach, the one that is nearest in units of its reach counts.
+        Where several particles reach, the one that is nearest in units of its reach counts. Beyond the horizon of all
+        particles it is `IGNORE`, too.
         """
-        labels = np.full(len(positions), self.background, dtype=np.int64)
+        at = np.asarray(positions, dtype=np.float64)
         if self._tree is None:
-            return labels
-        near = self._tree.query_ball_point(
-            np.asarray(positions, dtype=np.float64), float(self.reach.max() + self.clear)
-        )
+            return np.full(len(at), self.background if np.isinf(self.horizon) else IGNORE, dtype=np.int64)
+        known = self._tree.query(at)[0] <= self.horizon
+        labels = np.where(known, self.background, IGNORE)
+        near = self._tree.query_ball_point(at, float(self.reach.max() + self.clear))
         for i, candidates in enumerate(near):
             if not candidates:
                 continue
             index = np.asarray(candidates)
-            distance = np.linalg.norm(self.centres[index] - positions[i], axis=1)
+            distance = np.linalg.norm(self.centres[index] - at[i], axis=1)
             best = int(np.argmin(distance / self.reach[index]))
             if distance[best] <= self.reach[index[best]]:
                 labels[i] = self.classes[index[best]]
             elif (distance <= self.reach[index] + self.clear).any():
                 labels[i] = IGNORE
         return labels
+
+    def draw(self, size: tuple[int, int, int], rng: np.random.Generator) -> Ints:
+        """A voxel of a tomogram of this size at random; within the horizon of a particle drawn at random, if any."""
+        if np.isinf(self.horizon) or not len(self.centres):
+            return np.asarray(rng.integers(0, size))
+        centre = self.centres[rng.integers(len(self.centres))]
+        low = np.clip(np.ceil(centre - self.horizon), 0, np.asarray(size) - 1).astype(np.int64)
+        high = np.clip(np.floor(centre + self.horizon), low, np.asarray(size) - 1).astype(np.int64)
+        return np.asarray(rng.integers(low, high + 1))
 
 
 @dataclass(frozen=True)
@@ -229,18 +260,25 @@ class Sampler:
         mined = [(run, at) for run, found in enumerate(self.hard) for at in found]
         hard = min(round(share * count), len(mined))
         placed = [mined[i] for i in rng.permutation(len(mined))[:hard]]
-        sizes = np.array([np.prod(s) for s in self.shapes], dtype=float)
+        share_of_run = self._room()
         while len(placed) < count:
-            run = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
-            at = rng.integers(0, self.shapes[run])
+            run = int(rng.choice(len(share_of_run), p=share_of_run))
+            at = self.particles[run].draw(self.shapes[run], rng)
             placed.append((run, at))
             # in a tomogram full of particles nothing may be clear: then any place will do
             for _ in range(50):
                 if self.particles[run].labels(at[None])[0] == self.particles[run].background:
                     break
-                at = rng.integers(0, self.shapes[run])
+                at = self.particles[run].draw(self.shapes[run], rng)
                 placed[-1] = (run, at)
         return [(run, self._start(run, at, rng)) for run, at in placed]
+
+    def _room(self) -> Floats:
+        """The share of background crops that each run gets: by size, or by particles where it counts about them."""
+        sizes = np.array([np.prod(s) for s in self.shapes], dtype=float)
+        about = [len(p.centres) * p.horizon**3 if np.isfinite(p.horizon) else np.inf for p in self.particles]
+        known = np.minimum(sizes, about)
+        return np.asarray(known / known.sum() if known.any() else sizes / sizes.sum())
 
 
 def _cube(span: int) -> Ints:

@@ -74,6 +74,11 @@ class CryoET3DCNN(nn.Module):
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def head(self) -> nn.Module:
+        """The last Linear."""
+        return self.classifier[3]
+
     def forward(self, windows: Tensor) -> Tensor:
         """Logits (B, num_classes) of plain windows (B, 1, window, window, window), as in the design document."""
         logits: Tensor = self.classifier(self.features(windows).flatten(1))

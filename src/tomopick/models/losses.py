@@ -15,6 +15,10 @@ class FocalLoss(nn.Module):
 
     At gamma 0 it is alpha times the cross-entropy, with the same meaning of weights, smoothing and ignored targets.
 
+    Where some objects are not annotated, what is labelled background may be one of them: there the probability of the
+    true class is that of background and of all these together (the marginal loss of Shi et al. 2021, after Fang and
+    Yan 2020), so that neither is pushed at the cost of the other.
+
     Args:
         alpha: scales the loss.
         gamma: how much easy examples count less.
@@ -45,10 +49,16 @@ class FocalLoss(nn.Module):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, possible: Tensor | None = None) -> Tensor:
         """Loss of logits (B, C, ...) against class indices (B, ...): one value, or (B, ...) unreduced.
 
         The mean over nothing but ignored targets is 0. Logits of half precision are computed with in float32.
+
+        Args:
+            logits: the last class is background, if `possible` is given.
+            target: what is right.
+            possible: (B, C) whether a target of background may be this class; true for background itself. Without it,
+                background is background.
         """
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
@@ -56,9 +66,13 @@ class FocalLoss(nn.Module):
         kept = target != self.ignore_index
         safe = torch.where(kept, target, 0)
         weight = None if self.class_weights is None else self.class_weights.to(logits.dtype)
-        cross_entropy = functional.cross_entropy(
-            logits, safe, weight, reduction="none", label_smoothing=self.label_smoothing
-        )
+        if possible is not None:
+            log_p = _marginal(log_p, safe, possible)
+        cross_entropy = functional.nll_loss(log_p, safe, weight, reduction="none")
+        if self.label_smoothing:
+            weights = log_p.new_ones(log_p.shape[1]) if weight is None else weight
+            spread = -torch.tensordot(log_p.movedim(1, -1), weights, dims=1) / log_p.shape[1]
+            cross_entropy = (1 - self.label_smoothing) * cross_entropy + self.label_smoothing * spread
         log_true = log_p.gather(1, safe.unsqueeze(1)).squeeze(1)
         # -expm1 keeps 1 - p exact near p = 1, and the floor keeps the power's gradient finite for gamma below 1
         modulation = (-torch.expm1(log_true)).clamp_min(1e-12).pow(self.gamma) if self.gamma else 1.0
@@ -69,6 +83,15 @@ class FocalLoss(nn.Module):
             return loss.sum()
         share = kept.to(loss.dtype) if weight is None else weight[safe] * kept
         return loss.sum() / share.sum().clamp_min(torch.finfo(loss.dtype).tiny)
+
+
+def _marginal(log_p: Tensor, target: Tensor, possible: Tensor) -> Tensor:
+    """The log-probabilities (B, C, ...), at background that of all possible classes together in place of each one's."""
+    shape = (*possible.shape, *[1] * (log_p.ndim - 2))
+    among = possible.view(shape)
+    together = log_p.masked_fill(~among, -torch.inf).logsumexp(dim=1, keepdim=True).clamp_max(0.0)
+    background = (target == log_p.shape[1] - 1).unsqueeze(1)
+    return torch.where(background & among, together, log_p)
 
 
 class TverskyOverlap(nn.Module):
@@ -86,11 +109,16 @@ class TverskyOverlap(nn.Module):
         # over the whole batch, for most crops hold but a few of the objects
         self._loss = TverskyLoss(alpha=alpha, beta=beta, batch=True)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of logits (B, C, ...), the last class being background, against class indices (B, ...)."""
+    def forward(self, logits: Tensor, target: Tensor, possible: Tensor | None = None) -> Tensor:
+        """Loss of logits (B, C, ...), the last class being background, against class indices (B, ...).
+
+        With `possible` (B, C), objects that background may be, in an example, are left out of it.
+        """
         kept = (target != self.ignore_index).unsqueeze(1)
-        probabilities = torch.softmax(logits.float(), dim=1) * kept
         classes = torch.where(kept.squeeze(1), target, 0)
+        if possible is not None:
+            kept = kept & ~possible.view(*possible.shape, *[1] * (logits.ndim - 2))
+        probabilities = torch.softmax(logits.float(), dim=1) * kept
         wanted = functional.one_hot(classes, logits.shape[1]).movedim(-1, 1) * kept
         loss: Tensor = self._loss(probabilities[:, :-1], wanted[:, :-1].float())
         return loss

@@ -37,6 +37,7 @@ class DenseNetwork(Protocol):
         context: voxels around a tile on which its cells depend though ``embed`` does without them, by padding with
             zeros, as it does at the borders of a training crop and of a tomogram; 0 where the halo is all.
         align: a tile must start and end at a multiple of this many voxels, to be computed as the whole would be.
+        head: the last layer, whose weights have a row for each class.
         recipe: the choices of a training that differ from `Recipe`'s own defaults.
     """
 
@@ -46,6 +47,9 @@ class DenseNetwork(Protocol):
     context: int
     align: int
     recipe: ClassVar[dict[str, Any]]
+
+    @property
+    def head(self) -> nn.Module: ...
 
     def start_training(self) -> dict[str, Tensor]: ...
 

@@ -25,20 +25,21 @@ from tomopick.calibration import calibrated
 from tomopick.curves import best_thresholds
 from tomopick.data.dataset import Annotated
 from tomopick.data.normalise import scaling_of
-from tomopick.data.sampling import CropShape, Particles
+from tomopick.data.sampling import CropShape
 from tomopick.errors import DataError, TomopickError
 from tomopick.evaluation import evaluate
-from tomopick.geometry import voxel_from_angstrom
 from tomopick.inference.engine import fast_dtype, keep_freed_memory, score_map
 from tomopick.inference.peaks import find_peaks
 from tomopick.inference.resample import at_spacing
 from tomopick.models.modelfile import Model, ModelSpec, load_model, save_model
-from tomopick.models.registry import build, field, lead
-from tomopick.objects import ParticleObject, check_objects, object_named
+from tomopick.models.registry import field, lead
+from tomopick.objects import ParticleObject, check_objects
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.reliability import fit_calibration
 from tomopick.tomogram import Tomogram
+from tomopick.training.annotations import TrainingRun, learnable, particles_of
+from tomopick.training.start import start_training
 from tomopick.training.task import DenseTask
 
 __all__ = ["Trained", "TrainingRun", "train"]
@@ -46,14 +47,6 @@ __all__ = ["Trained", "TrainingRun", "train"]
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
 UNKNOWN_THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A tomogram and its true picks."""
-
-    tomogram: Tomogram
-    picks: Picks
 
 
 @dataclass(frozen=True)
@@ -133,21 +126,21 @@ def train(
     _check(training, validation, out, resume)
     torch.manual_seed(recipe.seed)
     objects = check_objects(objects)
-    network: Any = build(recipe.model, {"num_classes": len(objects) + 1, **recipe.arguments})
-    spacing = training[0].tomogram.spacing
+    start = start_training(recipe, objects, training[0].tomogram.spacing)
+    network, recipe, spacing = start.network, start.recipe, start.spacing
     spec = ModelSpec(
         architecture=recipe.model,
-        arguments={"num_classes": len(objects) + 1, **recipe.arguments},
+        arguments=start.arguments,
         objects=objects,
         spacing=spacing,
         kind=training[0].tomogram.kind,
         normalisation=recipe.normalisation,
-        provenance=_provenance(training, validation, recipe),
+        provenance=_provenance(training, validation, recipe) | start.provenance,
     )
     shape = CropShape(field(network), lead(network), network.stride, recipe.positions, inside=network.context > 0)
-    budget = [IN_MEMORY]
-    sides = [[_annotated(r, objects, recipe, spacing, budget) for r in side] for side in (training, validation)]
-    task = DenseTask(network, recipe, shape, sides[0], sides[1], workers)
+    known, budget = learnable(training, objects), [IN_MEMORY]
+    sides = [[_annotated(r, objects, known, recipe, spacing, budget) for r in side] for side in (training, validation)]
+    task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers)
     model_path = out / "model.safetensors"
     trainer = _trainer(recipe, out, _KeepBest(model_path, spec), device, devices, progress)
     with replacing(out / "recipe.json") as temporary:
@@ -179,7 +172,12 @@ def _check(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], o
 
 
 def _annotated(
-    run: TrainingRun, objects: Sequence[ParticleObject], recipe: Recipe, spacing: float, budget: list[int]
+    run: TrainingRun,
+    objects: Sequence[ParticleObject],
+    known: frozenset[str],
+    recipe: Recipe,
+    spacing: float,
+    budget: list[int],
 ) -> Annotated:
     tomogram = at_spacing(run.tomogram, spacing)
     size = 4 * int(np.prod(tomogram.shape))
@@ -187,18 +185,7 @@ def _annotated(
         budget[0] -= size
         whole = tomogram.read((0, 0, 0), tomogram.shape)
         tomogram = Tomogram(whole, tomogram.spacing, tomogram.name, tomogram.kind)
-    index = {o.name: i for i, o in enumerate(objects)}
-    table = run.picks.table
-    for name in run.picks.objects:
-        object_named(name, objects)
-    radii = np.array([object_named(n, objects).radius for n in table["object"]]) / tomogram.spacing
-    particles = Particles(
-        centres=voxel_from_angstrom(run.picks.xyz(), tomogram.spacing),
-        classes=np.array([index[n] for n in table["object"]], dtype=np.int64),
-        reach=np.minimum(recipe.positive_share * radii, recipe.positive_radius),
-        clear=recipe.clear,
-        background=len(objects),
-    )
+    particles = particles_of(run, objects, known, recipe, tomogram.spacing)
     return Annotated(tomogram, scaling_of(tomogram, recipe.normalisation), particles)
 
 

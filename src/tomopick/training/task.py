@@ -38,6 +38,8 @@ class DenseTask(LightningModule):  # type: ignore[misc]
     epoch depends on is in the checkpoint, so training goes on after an interruption as if there had been none.
 
     Attributes:
+        network: started, as by `DenseNetwork.start_training`, which gives `learning`.
+        learning: by parameter name, how fast each weight learns, 0 to 1; weights that are not there learn at 1.
         history: a row for each finished epoch: epoch, train_loss, train_loss_sd, val_loss, val_loss_sd (over batches),
             rate, minutes.
     """
@@ -45,6 +47,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
     def __init__(
         self,
         network: Any,
+        learning: dict[str, Tensor],
         recipe: Recipe,
         shape: CropShape,
         training: Sequence[Annotated],
@@ -52,7 +55,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         workers: int = 0,
     ) -> None:
         super().__init__()
-        self.learning: dict[str, Tensor] = network.start_training()
+        self.learning = learning
         self.network = network.to(memory_format=torch.channels_last_3d)
         self.recipe, self.shape, self.workers = recipe, shape, workers
         self.training_runs, self.validation_runs = training, validation
@@ -60,6 +63,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         weights = class_weights(training, recipe, shape.positions)
         self.loss = FocalLoss(recipe.alpha, recipe.gamma, weights, recipe.label_smoothing, IGNORE)
         self.overlap = TverskyOverlap(ignore_index=IGNORE) if recipe.tversky else None
+        self.partial = any(run.particles.missing for run in [*training, *validation])
         self.intensity = Intensity(recipe.augmentation)
         self.history: list[dict[str, float]] = []
         self.train_losses: list[float] = []
@@ -145,22 +149,24 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         logits: Tensor = self.network.classify(cells)
         return logits
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        loss: Tensor = self.loss(logits, labels)
+    def _loss(self, logits: Tensor, labels: Tensor, possible: Tensor) -> Tensor:
+        among = possible if self.partial else None
+        loss: Tensor = self.loss(logits, labels, among)
         if self.overlap is not None:
-            loss = loss + self.recipe.tversky * self.overlap(logits, labels)
+            loss = loss + self.recipe.tversky * self.overlap(logits, labels, among)
         return loss
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        crops, labels = batch
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+        crops, labels, possible = batch
         if self.recipe.mixup:
             # each crop with the one before it (mixup, Zhang et al. 2018)
             rng = np.random.default_rng([self.recipe.seed, 5, self.global_step, self.global_rank])
             share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
             logits = self._logits(share * crops + (1 - share) * crops.roll(1, 0))
-            loss = share * self._loss(logits, labels) + (1 - share) * self._loss(logits, labels.roll(1, 0))
+            loss = share * self._loss(logits, labels, possible)
+            loss = loss + (1 - share) * self._loss(logits, labels.roll(1, 0), possible.roll(1, 0))
         else:
-            loss = self._loss(self._logits(crops), labels)
+            loss = self._loss(self._logits(crops), labels, possible)
         self.train_losses.append(float(loss.detach()))
         self.log("loss", loss, prog_bar=True, logger=True)
         return loss
@@ -172,9 +178,9 @@ class DenseTask(LightningModule):  # type: ignore[misc]
     def on_validation_epoch_start(self) -> None:
         self.val_losses = []
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        crops, labels = batch
-        loss = self._loss(self._logits(crops), labels)
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
+        crops, labels, possible = batch
+        loss = self._loss(self._logits(crops), labels, possible)
         self.val_losses.append(float(loss))
         self.log("val_loss", loss, prog_bar=True, batch_size=len(crops), sync_dist=True)
 
@@ -213,12 +219,16 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         # a random box is enough, and takes as long in a large tomogram as in a small one
         dz, dy, dx = (min(most, -(-n // stride)) for n, most in zip(run.tomogram.shape, MINED_BOX, strict=True))
         room = [n - stride * (d - 1) for n, d in zip(run.tomogram.shape, (dz, dy, dx), strict=True)]
-        z, y, x = (int(rng.integers(r)) for r in room)
+        if np.isfinite(run.particles.horizon):  # nothing is known but about the particles
+            about = run.particles.draw(run.tomogram.shape, rng) - stride * np.array([dz, dy, dx]) // 2
+            z, y, x = (int(v) for v in np.clip(about, 0, np.array(room) - 1))
+        else:
+            z, y, x = (int(rng.integers(r)) for r in room)
         precision = "bf16" if "bf16" in str(self.trainer.precision) else "fp32"
         scores = dense_pass(
             self.network, run.tomogram, run.scaling, (z, y, x), (dz, dy, dx), self.device, precision
         )  # fmt: skip
-        suspect = 1 - scores[-1]
+        suspect = 1 - scores[run.particles.possible].sum(axis=0)
         grid = np.argwhere(suspect > HARD_SCORE)
         order = np.argsort(-suspect[tuple(grid.T)], kind="stable")
         places = grid[order] * stride + np.array([z, y, x])

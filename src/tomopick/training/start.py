@@ -1,0 +1,113 @@
+"""What a training starts from: fresh weights, or those of a model, which may look for other objects."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopick.errors import ModelFileError
+from tomopick.models.modelfile import Model, load_model
+from tomopick.models.registry import build
+from tomopick.objects import ParticleObject
+from tomopick.recipe import Recipe
+
+__all__ = ["Start", "start_training"]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A network that is ready to learn.
+
+    Attributes:
+        network: a `tomopick.models.registry.DenseNetwork` that is also an ``nn.Module``.
+        arguments: what it was built with.
+        learning: by parameter name, how fast each weight learns, 0 to 1, as `DenseNetwork.start_training` gives it.
+        recipe: of the training, with the normalisation of the model that it starts from.
+        spacing: voxel spacing in Angstrom to train at.
+        provenance: of the model that it starts from: file, digest, objects, training runs; empty without one.
+    """
+
+    network: Any
+    arguments: dict[str, Any]
+    learning: dict[str, Tensor]
+    recipe: Recipe
+    spacing: float
+    provenance: dict[str, Any]
+
+
+def start_training(recipe: Recipe, objects: Sequence[ParticleObject], spacing: float) -> Start:
+    """The network of a recipe, for these objects: with the weights of the model ``recipe.init``, or fresh ones.
+
+    From a model everything is taken but the last layer's rows of objects that it does not know by name; these start
+    fresh. Its normalisation and its voxel spacing go with its weights.
+
+    Args:
+        recipe: names the network and its arguments, and perhaps a model.
+        objects: in the order of the classes.
+        spacing: of the data, in Angstrom; for fresh weights.
+
+    Raises:
+        ModelFileError: the model cannot be read, or is another network than the recipe's.
+    """
+    arguments = {"num_classes": len(objects) + 1, **recipe.arguments}
+    network: Any = build(recipe.model, arguments)
+    learning = network.start_training()
+    if recipe.init is None:
+        return Start(network, arguments, learning, recipe, spacing, {})
+    model = load_model(recipe.init)
+    _take_weights(network, [o.name for o in objects], model, recipe)
+    origin = {"init": _origin(recipe.init, model)}
+    normalisation = model.spec.normalisation
+    if "normalisation" in recipe.model_fields_set and recipe.normalisation != normalisation:
+        warnings.warn(f"the normalisation is that of {recipe.init}, not the recipe's", stacklevel=2)
+    recipe = recipe.model_copy(update={"normalisation": normalisation})
+    return Start(network, arguments, learning, recipe, model.spec.spacing, origin)
+
+
+@torch.no_grad()
+def _take_weights(network: Any, objects: list[str], model: Model, recipe: Recipe) -> None:
+    """Put the model's weights in their places; of the last layer, the rows of objects of the same names."""
+    name = model.spec.architecture
+    if name != recipe.model:
+        raise ModelFileError(f"{recipe.init} is a model of {name}, not {recipe.model}; leave out --model or --init")
+    weights, given = network.state_dict(), model.network.state_dict()
+    head = {key for key, value in network.named_parameters() if any(value is p for p in network.head.parameters())}
+
+    def sizes(state: dict[str, Tensor]) -> set[tuple[str, torch.Size]]:
+        # of the last layer the number of rows may differ, one for each class
+        return {(key, value.shape[1:] if key in head else value.shape) for key, value in state.items()}
+
+    odd = {key for key, _ in sizes(weights) ^ sizes(given)}
+    if odd:
+        own = {k: v for k, v in model.spec.arguments.items() if k != "num_classes"}
+        raise ModelFileError(
+            f"{recipe.init} was built with the arguments {own}, not {recipe.arguments}: its weights do not fit "
+            f"({', '.join(sorted(odd)[:3])}); leave out the arguments to take its own"
+        )
+    known = [*(o.name for o in model.spec.objects), ""]
+    for key, value in weights.items():
+        if key not in head:
+            value.copy_(given[key])
+            continue
+        for row, wanted in enumerate([*objects, ""]):
+            if wanted in known:
+                value[row] = given[key][known.index(wanted)]
+
+
+def _origin(path: Path, model: Model) -> dict[str, Any]:
+    """Where the weights come from: the model's file, what it was trained on, and where its own came from."""
+    spec = model.spec
+    return {
+        "model": model.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "objects": [o.name for o in spec.objects],
+        "spacing": spec.spacing,
+        **{key: spec.provenance[key] for key in ("training", "init") if key in spec.provenance},
+    }
