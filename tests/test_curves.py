@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tomopick.curves import PLATEAU, best_thresholds, pr_curve, threshold_curve
+from tomopick.curves import PLATEAU, best_thresholds, f_beta, pr_curve, probability_thresholds, threshold_curve
 from tomopick.evaluation import evaluate
 from tomopick.matching import keep_above
 from tomopick.objects import ParticleObject
@@ -119,3 +119,14 @@ def test_scores_next_to_each_other_are_told_apart():
     truth = Picks.of("a", "large", [[0, 0, 0]])
     picks = Picks.of("a", "large", [[0, 0, 0], *[[0, 300.0 + i, 0] for i in range(9)]], [high, *[low] * 9])
     assert best_thresholds(picks, truth, [LARGE]) == {"large": high}
+
+
+@pytest.mark.parametrize("beta", [1, 4])
+def test_a_pick_above_the_probability_threshold_raises_the_expected_score_and_one_below_lowers_it(beta):
+    """Expected counts: 30 sure hits, 10 misses, and then one more pick that is right with probability p."""
+    xyz = np.arange(40)[:, None] * [500.0, 0, 0]
+    truth, found = Picks.of("r", LARGE.name, xyz), Picks.of("r", LARGE.name, xyz[:30], np.full(30, 0.9))
+    (threshold,) = probability_thresholds(found, truth, [LARGE], beta).values()
+    before = f_beta(30, 0, 10, beta)
+    assert f_beta(30 + 1.2 * threshold, 1 - 1.2 * threshold, 10 - 1.2 * threshold, beta) > before
+    assert f_beta(30 + 0.8 * threshold, 1 - 0.8 * threshold, 10 - 0.8 * threshold, beta) < before

@@ -21,6 +21,7 @@ __all__ = [
     "curve_of",
     "f_beta",
     "pr_curve",
+    "probability_thresholds",
     "threshold_curve",
 ]
 
@@ -157,3 +158,24 @@ def best_thresholds(
         for name, part in curves.groupby("object", sort=False)
         if part["f_beta"].max() > 0
     }
+
+
+def probability_thresholds(
+    picks: Picks,
+    truth: Picks,
+    objects: Sequence[ParticleObject],
+    beta: float = 4,
+    runs: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """The threshold of each object for scores that are probabilities: the best F-beta reached, over 1 + beta^2.
+
+    A pick that is right with probability p raises an F-beta of F if p exceeds F / (1 + beta^2) (for beta 1: Lipton et
+    al. 2014). This asks of validation data only how good the best is, not where on a flat top it lies by chance. An
+    object without a single hit is left out.
+
+    Raises:
+        DataError: an object that is not among ``objects``, or two true particles at the same place in a run.
+    """
+    curves = threshold_curve(picks, truth, objects, beta, runs)
+    best = curves.groupby("object", sort=False)["f_beta"].max()
+    return {str(name): min(1.0, float(value)) / (1 + beta**2) for name, value in best.items() if value > 0}

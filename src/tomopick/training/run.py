@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tomopick.atomic import replacing
 from tomopick.calibration import calibrated
-from tomopick.curves import best_thresholds
+from tomopick.curves import probability_thresholds
 from tomopick.data.dataset import Annotated
 from tomopick.data.normalise import scaling_of
 from tomopick.data.sampling import CropShape
@@ -272,7 +272,8 @@ def _with_thresholds(
     calibration = fit_calibration(raw, truth, objects, runs)
     picks = calibrated(raw, calibration)
     # an object that was not found at all tells nothing about its threshold
-    thresholds = {o.name: UNKNOWN_THRESHOLD for o in objects} | best_thresholds(picks, truth, objects, runs=runs)
+    chosen = probability_thresholds(picks, truth, objects, runs=runs)
+    thresholds = {o.name: UNKNOWN_THRESHOLD for o in objects} | chosen
     result = evaluate(picks, truth, objects, runs=runs, thresholds=thresholds)
     provenance = model.spec.provenance | {
         "epochs": len(history), "minutes": round(minutes, 2), "validation_f4": result.score
