@@ -135,13 +135,24 @@ def simulate(
 def train(
     project: Annotated[Path, typer.Argument(help="copick configuration (JSON), or the folder it lies in.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
-    model: Annotated[str | None, typer.Option(help="Network.  [default: cryoet3dcnn]")] = None,
+    model: Annotated[str | None, typer.Option(help="Network.  [default: cryoet3dcnn, or that of --init]")] = None,
+    init: Annotated[Path | None, typer.Option(help="Model file to start from; it may know other objects.")] = None,
     tomogram: Kind = "wbp",
     voxel_spacing: Spacing = None,
     train_runs: Annotated[str | None, typer.Option(help="Runs to learn from.  [default: all others]")] = None,
     val_runs: Annotated[str | None, typer.Option(help="Runs to validate on.  [default: the last fifth]")] = None,
     user: Annotated[str | None, typer.Option(help="Whose annotations; needed where several differ.")] = None,
     session: Annotated[str | None, typer.Option(help="Which session's annotations.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="A run may hold objects that it has no set of annotations of.")
+    ] = False,
+    ignore_unlabelled: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RADIUS",
+            help="Not all particles are annotated: learn only from within this many A of those that are.",
+        ),
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="JSON file of training choices, as OUT/recipe.json.")] = None,
     epochs: Annotated[
         int | None,
@@ -170,6 +181,8 @@ def train(
     `tomopick train project/config.json --out runs/first --train-runs TS_1,TS_2 --val-runs TS_3 --time-limit 30`
 
     `tomopick train project/config.json --out runs/first --val-runs TS_3 --resume`
+
+    `tomopick train project/config.json --out runs/tuned --init runs/first/model.safetensors --ignore-unlabelled 300`
     """
     from tomopick.commands.sources import split_names
     from tomopick.commands.train import read_recipe, resumed_recipe, train_project
@@ -178,12 +191,13 @@ def train(
     changes = {
         "model": model, "epochs": epochs, "time_limit": time_limit, "batch_size": batch_size,
         "learning_rate": learning_rate, "precision": precision, "seed": seed,
+        "init": init and init.resolve(), "ignore_unlabelled": ignore_unlabelled,
     }  # fmt: skip
     written = recipe or (resumed_recipe(out) if resume else None)
     train_project(
         project, out, read_recipe(written, dict(changes)), kind=tomogram, spacing=voxel_spacing,
-        training=split_names(train_runs), validation=split_names(val_runs), user=user, session=session, seeds=seeds,
-        resume=resume, device=chosen_device(device), devices=devices, workers=workers,
+        training=split_names(train_runs), validation=split_names(val_runs), user=user, session=session,
+        partial=partial, seeds=seeds, resume=resume, device=chosen_device(device), devices=devices, workers=workers,
     )  # fmt: skip
 
 

@@ -12,10 +12,11 @@ from tomopick.commands.screen import out, table
 from tomopick.commands.sources import project_at
 from tomopick.errors import DataError, TomopickError
 from tomopick.io.project import Project
-from tomopick.models.modelfile import read_spec
+from tomopick.models.modelfile import ModelSpec, read_spec
 from tomopick.models.registry import choices
 from tomopick.plots import plot_training
 from tomopick.recipe import Recipe
+from tomopick.tomogram import Tomogram
 from tomopick.training.run import Trained, TrainingRun, train
 
 __all__ = ["read_recipe", "resumed_recipe", "split_runs", "train_project"]
@@ -27,7 +28,8 @@ DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
 def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
     """The network's own recipe, with the choices of a JSON file, and then the changes that are not None.
 
-    A time limit without a number of epochs decides alone.
+    A time limit without a number of epochs decides alone. Where the training starts from a model, the network and its
+    arguments are the model's if nothing else is said.
     """
     try:
         read = json.loads(path.read_text()) if path else {}
@@ -36,12 +38,20 @@ def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
         chosen = read | {k: v for k, v in changes.items() if v is not None}
         if chosen.get("time_limit") is not None:
             chosen.setdefault("epochs", UNLIMITED)
+        if chosen.get("init") is not None:
+            chosen = _network_of(read_spec(Path(str(chosen["init"])))) | chosen
         return Recipe.model_validate(choices(str(chosen.get("model", DEFAULT_MODEL))) | chosen)
     except OSError as error:
         raise DataError(f"cannot read the recipe {path}: {error.strerror}") from error
     except ValueError as error:
         text = " ".join(str(error).split("\n")[1:3]) or str(error)
         raise TomopickError(f"the training recipe does not hold: {' '.join(text.split())}") from error
+
+
+def _network_of(spec: ModelSpec) -> dict[str, object]:
+    """A model's network, as a recipe names it."""
+    arguments = {name: value for name, value in spec.arguments.items() if name != "num_classes"}
+    return {"model": spec.architecture, "arguments": arguments}
 
 
 def resumed_recipe(folder: Path) -> Path:
@@ -88,6 +98,7 @@ def train_project(
     validation: list[str] | None,
     user: str | None = None,
     session: str | None = None,
+    partial: bool = False,
     seeds: int = 1,
     resume: bool = False,
     device: str = "cpu",
@@ -96,12 +107,23 @@ def train_project(
 ) -> Trained:
     """Train on a project's annotated runs and leave model, log and curve in the folder.
 
+    With `partial`, an object that a run has no set of picks of is not taken to be absent from it: nothing is known.
     With several seeds, each has a folder of its own in it, and the model with the lowest validation loss is copied up.
     """
     _check_seeds(folder, seeds)
     project = project_at(config)
     chosen, held = split_runs(project.runs, training, validation)
-    sides = [[_run(project, r, kind, spacing, user, session) for r in names] for names in (chosen, held)]
+    sides = [
+        [
+            TrainingRun(
+                _tomogram(project, run, kind, spacing, recipe.init),
+                project.picks(run, user, session),
+                project.annotated(run, user, session) if partial else None,
+            )
+            for run in names
+        ]
+        for names in (chosen, held)
+    ]
     counts = [sum(len(r.picks) for r in side) for side in sides]
     out.print(
         f"training on {', '.join(chosen)} ({counts[0]} particles), validating on {', '.join(held)} ({counts[1]})",
@@ -132,10 +154,13 @@ def _check_seeds(folder: Path, seeds: int) -> None:
         raise DataError(f"{folder} holds a training of one seed; leave out --seeds, or give another --out")
 
 
-def _run(
-    project: Project, name: str, kind: str, spacing: float | None, user: str | None, session: str | None
-) -> TrainingRun:
-    return TrainingRun(project.tomogram(name, kind, spacing), project.picks(run=name, user=user, session=session))
+def _tomogram(project: Project, run: str, kind: str, spacing: float | None, init: Path | None) -> Tomogram:
+    """A run's tomogram of the spacing asked for, or near that of the model to start from, or else the finest."""
+    there = [s for s, k in project.tomogram_kinds(run) if k == kind]
+    if spacing is None and init is not None and there:
+        wanted = read_spec(init).spacing
+        spacing = min(there, key=lambda s: abs(s - wanted))
+    return project.tomogram(run, kind, spacing)
 
 
 def _tell(best: Trained, folder: Path, caption: str) -> None:

@@ -121,6 +121,15 @@ class Project:
                 parts.append(agreed_picks([p for p in sets if p.pickable_object_name == name]))
         return Picks.join(parts)
 
+    def annotated(self, run: str, user: str | None = None, session: str | None = None) -> frozenset[str]:
+        """Names of the objects that a run has a set of picks of, an empty one too, chosen as `picks` does.
+
+        Raises:
+            DataError: the run is unknown.
+        """
+        sets = [p for p in sets_of_run(self._run(run)) if _wanted(p, user, session)]
+        return frozenset(p.pickable_object_name for p in sets) & {o.name for o in self.objects}
+
     def write_picks(
         self,
         picks: Picks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,27 +56,29 @@ def start_training(recipe: Recipe, objects: Sequence[ParticleObject], spacing: f
     Raises:
         ModelFileError: the model cannot be read, or is another network than the recipe's.
     """
+    if recipe.init is not None:
+        return _from_model(recipe, recipe.init, objects)
     arguments = {"num_classes": len(objects) + 1, **recipe.arguments}
     network: Any = build(recipe.model, arguments)
-    learning = network.start_training()
-    if recipe.init is None:
-        return Start(network, arguments, learning, recipe, spacing, {})
-    model = load_model(recipe.init)
-    _take_weights(network, [o.name for o in objects], model, recipe)
-    origin = {"init": _origin(recipe.init, model)}
-    normalisation = model.spec.normalisation
+    return Start(network, arguments, network.start_training(), recipe, spacing, {})
+
+
+def _from_model(recipe: Recipe, path: Path, objects: Sequence[ParticleObject]) -> Start:
+    model = load_model(path)
+    name, normalisation = model.spec.architecture, model.spec.normalisation
+    if name != recipe.model:
+        raise ModelFileError(f"{path} is a model of {name}, not {recipe.model}; leave out --model or --init")
+    fresh = start_training(recipe.model_copy(update={"init": None}), objects, model.spec.spacing)
+    _take_weights(fresh.network, [o.name for o in objects], model, recipe)
     if "normalisation" in recipe.model_fields_set and recipe.normalisation != normalisation:
-        warnings.warn(f"the normalisation is that of {recipe.init}, not the recipe's", stacklevel=2)
+        warnings.warn(f"the normalisation is that of {path}, not the recipe's", stacklevel=2)
     recipe = recipe.model_copy(update={"normalisation": normalisation})
-    return Start(network, arguments, learning, recipe, model.spec.spacing, origin)
+    return replace(fresh, recipe=recipe, provenance={"init": _origin(path, model)})
 
 
 @torch.no_grad()
 def _take_weights(network: Any, objects: list[str], model: Model, recipe: Recipe) -> None:
     """Put the model's weights in their places; of the last layer, the rows of objects of the same names."""
-    name = model.spec.architecture
-    if name != recipe.model:
-        raise ModelFileError(f"{recipe.init} is a model of {name}, not {recipe.model}; leave out --model or --init")
     weights, given = network.state_dict(), model.network.state_dict()
     head = {key for key, value in network.named_parameters() if any(value is p for p in network.head.parameters())}
 
