@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,15 @@ def test_a_crop_is_the_same_each_time_it_is_asked_for():
     first = [data[i][0] for i in range(len(data))]
     again = [data[i][0] for i in reversed(range(len(data)))][::-1]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_each_crop_says_what_its_background_may_be():
+    volume = np.random.default_rng(0).normal(size=(40, 40, 40))
+    whole = annotated(volume, np.array([[20.0, 20, 20]]), [0])
+    part = replace(whole, particles=replace(whole.particles, missing=(2, 5)))
+    crops = [Crop(run, (4, 4, 4), *AS_IT_IS, 0) for run in (0, 1)]
+    possible = [np.flatnonzero(p).tolist() for _, _, p in CropDataset([whole, part], crops, SHAPE)]
+    assert possible == [[9], [2, 5, 9]]
 
 
 def test_copies_share_the_tomogram():

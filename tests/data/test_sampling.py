@@ -54,12 +54,12 @@ def brute_force_label(p: Particles, at: np.ndarray) -> int:
     if reached:
         return int(min(reached)[1])
     close = any(d <= r + p.clear for d, r in zip(distances, p.reach, strict=True))
-    return IGNORE if close else p.background
+    return IGNORE if close or min(distances) > p.horizon else p.background
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 10**6))
-def test_labels_are_those_of_brute_force(seed):
+@given(seed=st.integers(0, 10**6), horizon=st.sampled_from([np.inf, 6.0, 13.5]))
+def test_labels_are_those_of_brute_force(seed, horizon):
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, 8))
     crowd = Particles(
@@ -68,6 +68,7 @@ def test_labels_are_those_of_brute_force(seed):
         rng.uniform(1, 8, count),
         float(rng.uniform(0, 4)),
         BACKGROUND,
+        horizon,
     )
     positions = rng.integers(-5, 25, (100, 3))
     assert crowd.labels(positions).tolist() == [brute_force_label(crowd, at) for at in positions]
@@ -76,9 +77,28 @@ def test_labels_are_those_of_brute_force(seed):
     assert crowd.label_grid(first, stride, 6).ravel().tolist() == [brute_force_label(crowd, at) for at in grid]
 
 
-def test_a_run_without_particles_is_background():
-    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND)
-    assert none.labels(np.array([[1, 2, 3], [0, 0, 0]])).tolist() == [BACKGROUND] * 2
+@pytest.mark.parametrize(("horizon", "label"), [(np.inf, BACKGROUND), (10.0, IGNORE)])
+def test_a_run_without_particles_is_background_unless_some_may_be_unlabelled(horizon, label):
+    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, horizon)
+    assert none.labels(np.array([[1, 2, 3], [0, 0, 0]])).tolist() == [label] * 2
+    assert (none.label_grid(np.zeros(3, dtype=int), 2, 3) == label).all()
+
+
+def test_where_particles_may_be_unlabelled_background_crops_lie_about_labelled_ones():
+    size, one = (60, 200, 200), CropShape(field=32, lead=16, stride=8, positions=1)
+    some = Particles(
+        np.array([[30.0, 20, 20], [1.0, 150, 198]]), np.array([0, 1]), np.full(2, 3.0), 2.0, BACKGROUND, 12
+    )
+    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, 12)
+    crops = Sampler([size, size], [none, some], one, Recipe(background=50)).epoch(0)
+    assert {c.run for c in crops} == {1}
+    at = np.concatenate([centres(one, c) for c in crops])
+    labels = some.labels(at)
+    assert np.count_nonzero(labels == BACKGROUND) == len(crops) - 2 == 100
+    near = [np.linalg.norm(at[labels == BACKGROUND] - c, axis=1) <= 12 for c in some.centres]
+    assert min(np.count_nonzero(n) for n in near) > 30
+    assert (at >= 0).all()
+    assert (at < size).all()
 
 
 def test_a_particle_smaller_than_a_voxel_still_has_a_voxel():

@@ -61,14 +61,17 @@ def by_formula(
     weights: np.ndarray,
     smoothing: float,
     ignore: int,
+    possible: np.ndarray | None = None,
 ) -> float:
-    """The definition, sample by sample."""
+    """The definition, sample by sample; of possible classes at background, each has the probability of all together."""
     total, share = 0.0, 0.0
-    for row, label in zip(logits, target, strict=True):
+    for i, (row, label) in enumerate(zip(logits, target, strict=True)):
         if label == ignore:
             continue
         p = np.exp(row - row.max())
         p /= p.sum()
+        if possible is not None and label == len(row) - 1:
+            p[possible[i]] = p[possible[i]].sum()
         wanted = np.full(len(row), smoothing / len(row))
         wanted[label] += 1 - smoothing
         total += alpha * (1 - p[label]) ** gamma * -(wanted * weights * np.log(p)).sum()
@@ -89,6 +92,56 @@ def test_it_is_the_formula(data, classes, count):
     loss = FocalLoss(alpha, gamma, torch.from_numpy(weights), smoothing, ignore_index=-7)
     found = loss(torch.from_numpy(logits), torch.from_numpy(target)).item()
     assert found == pytest.approx(by_formula(logits, target, alpha, gamma, weights, smoothing, -7), rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), classes=st.integers(2, 7), count=st.integers(1, 12))
+def test_where_objects_are_not_annotated_it_is_the_formula_of_them_and_background_together(data, classes, count):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    logits = rng.normal(0, 3, (count, classes))
+    target = rng.integers(0, classes, count)
+    target[rng.random(count) < 0.3] = -7
+    possible = rng.random((count, classes)) < 0.4
+    possible[:, -1] = True
+    gamma, smoothing = data.draw(st.floats(0, 5)), data.draw(st.sampled_from([0.0, 0.3]))
+    weights = rng.uniform(0.1, 5, classes)
+    loss = FocalLoss(0.7, gamma, torch.from_numpy(weights), smoothing, ignore_index=-7)
+    found = loss(*map(torch.from_numpy, (logits, target, possible))).item()
+    expected = by_formula(logits, target, 0.7, gamma, weights, smoothing, -7, possible)
+    assert found == pytest.approx(expected, rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_a_label_of_background_does_not_push_down_an_object_that_it_may_be(gamma):
+    """Two positions in two crops: object 1 is not annotated in the second."""
+    logits = torch.tensor([[1.0, 2.0, 0.5]] * 2).unsqueeze(-1).requires_grad_()
+    possible = torch.tensor([[False, False, True], [False, True, True]])
+    loss = FocalLoss(gamma=gamma, reduction="none")(logits, torch.tensor([[2], [2]]), possible)
+    loss.sum().backward()
+    annotated, missing = logits.grad.squeeze(-1)
+    assert annotated[1] > 0
+    assert missing[1] < 0
+    assert annotated[0] > 0
+    assert missing[0] > 0
+    # a share of what is not object 0, as large as they have it, and so the two stay as they are to each other
+    odds = torch.softmax(logits.detach()[1, :, 0], 0)
+    assert (missing[1] / missing[2]).item() == pytest.approx((odds[1] / odds[2]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())
+def test_where_background_can_be_nothing_else_nothing_changes(options):
+    logits, target = problem((2, 3, 4, 5), options.get("ignore_index"))
+    possible = torch.tensor([[False, False, False, True]] * 2)
+    loss = FocalLoss(**options)
+    torch.testing.assert_close(loss(logits, target, possible), loss(logits, target))
+
+
+def test_where_background_can_be_anything_it_says_nothing():
+    logits = torch.tensor([[50.0, -80.0, 3.0]], requires_grad=True)
+    loss = FocalLoss(gamma=0.5)(logits, torch.tensor([2]), torch.ones(1, 3, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert logits.grad.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.5])
@@ -187,6 +240,23 @@ def test_the_overlap_is_that_of_the_objects_where_something_is_known():
     probability = logits.softmax(1).movedim(1, -1).reshape(-1, 4).numpy()
     expected = tversky_by_hand(probability, target.flatten().numpy(), 3, 0.3, 0.7)
     assert float(TverskyOverlap(0.3, 0.7, ignore_index=-1)(logits, target)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_overlap_leaves_out_objects_in_crops_that_are_not_annotated_for_them():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 3, 3, 3, generator=generator)
+    target = torch.randint(-1, 4, (2, 3, 3, 3), generator=generator)
+    possible = torch.tensor([[False, False, False, True], [False, True, False, True]])
+    probability = logits.softmax(1).movedim(1, -1).reshape(2, -1, 4).numpy()
+    truth = target.reshape(2, -1).numpy()
+
+    def alone(name: int, crops: list[int]) -> float:
+        right = np.where(truth == -1, -1, np.where(truth == name, 0, 1))[crops]
+        return tversky_by_hand(probability[crops][..., [name]].reshape(-1, 1), right.ravel(), 1, 0.3, 0.7)
+
+    expected = np.mean([alone(0, [0, 1]), alone(1, [0]), alone(2, [0, 1])])
+    loss = TverskyOverlap(0.3, 0.7, ignore_index=-1)(logits, target, possible)
+    assert float(loss) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_overlap_of_the_truth_itself_is_perfect():
