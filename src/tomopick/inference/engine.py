@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
@@ -16,18 +16,22 @@ from torch import Tensor
 
 from tomopick.data.normalise import Scaling, scaling_of
 from tomopick.errors import TomopickError
+from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
 from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import ScoreMap
 from tomopick.inference.tiling import Tile, tiles
 from tomopick.models.modelfile import Model
 from tomopick.models.registry import DenseNetwork, lead
+from tomopick.symmetry import turned
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Progress", "autocast", "dense_pass", "fast_dtype", "keep_freed_memory", "score_map"]
+__all__ = ["Progress", "chosen_stride", "dense_pass", "fast_dtype", "keep_freed_memory", "score_map"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Triple = tuple[int, int, int]
 Progress = Callable[[float], None]
+Piece = tuple[tuple[slice, slice, slice], NDArray[np.float32]]
+"""Where in a pass's grid, and the probabilities (classes, z, y, x) there."""
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
 TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
@@ -67,11 +71,25 @@ def autocast(device: torch.device, dtype: str) -> AbstractContextManager[object]
     return torch.autocast(device.type, dtype=DTYPES[dtype], enabled=dtype != "fp32")
 
 
+def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
+    """The stride, None being 4, or the network's own where that is finer.
+
+    Raises:
+        TomopickError: the stride does not fit the network.
+    """
+    if stride is None:
+        return min(DEFAULT_STRIDE, network.stride)
+    if stride < 1 or network.stride % stride:
+        raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
+    return stride
+
+
 def score_map(
     model: Model,
     tomogram: Tomogram,
     stride: int | None = None,
     *,
+    augment: int = 1,
     device: str = "cpu",
     dtype: str = "fp32",
     progress: Progress | None = None,
@@ -87,45 +105,70 @@ def score_map(
         tomogram: any spacing; another one than the model's is resampled.
         stride: 1 or more, dividing the network's own stride (8, 4, 2 or 1 for CryoET3DCNN); None means 4, or the
             network's own where that is finer.
+        augment: average over the tomogram in this many of the orientations that the model's training saw (test-time
+            augmentation), the first being the tomogram as it is. Takes so many times as long, and no more memory.
         device: as PyTorch names it.
         dtype: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
-        TomopickError: the stride does not fit the network, or there is no such dtype.
+        TomopickError: the stride does not fit the network, there is no such dtype, or the training saw fewer
+            orientations.
     """
     network = model.network
     dtype = fast_dtype(device) if dtype == "auto" else dtype
     if dtype not in DTYPES:
         raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
-    stride = min(DEFAULT_STRIDE, network.stride) if stride is None else stride
-    if stride < 1 or network.stride % stride:
-        raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
+    stride = chosen_stride(network, stride)
+    ways = trained_orientations(model, augment)
     tomogram = at_spacing(tomogram, model.spec.spacing)
     scaling = scaling_of(tomogram, model.spec.normalisation)
     network.to(device).eval()
     z, y, x = (-(-n // stride) for n in tomogram.shape)
-    array = np.empty((len(model.spec.objects) + 1, z, y, x), np.float32)
-    step = network.stride // stride
-    shifts = [s for s in product(range(step), repeat=3) if all(a < n for a, n in zip(s, (z, y, x), strict=True))]
-    for done, (sz, sy, sx) in enumerate(shifts):
-        part = array[:, sz::step, sy::step, sx::step]
-        counts = (part.shape[1], part.shape[2], part.shape[3])
+    last = (stride * (z - 1), stride * (y - 1), stride * (x - 1))
+    array = np.zeros((len(model.spec.objects) + 1, z, y, x), np.float32)
+    for done, way in enumerate(ways):
 
         def tell(share: float, done: int = done) -> None:
             if progress is not None:
-                progress((done + share) / len(shifts))
+                progress((done + share) / len(ways))
 
-        first = (sz * stride, sy * stride, sx * stride)
-        part[:] = dense_pass(network, tomogram, scaling, first, counts, torch.device(device), dtype, tell)
+        seen = TurnedTomogram(tomogram, last, way)
+        _add_scores(turned(array, way), network, seen, scaling, stride, torch.device(device), dtype, tell)
+    if len(ways) > 1:
+        array /= len(ways)
     names = tuple(o.name for o in model.spec.objects)
     return ScoreMap(array, stride, (0.0, 0.0, 0.0), tomogram.spacing, names, tomogram.name)
 
 
-@torch.inference_mode()
+def _add_scores(
+    scores: NDArray[np.float32],
+    network: DenseNetwork,
+    tomogram: Readable,
+    scaling: Scaling,
+    stride: int,
+    device: torch.device,
+    dtype: str,
+    progress: Progress,
+) -> None:
+    """Add probabilities to an array (classes, z, y, x) of those of the voxels ``stride * i``, piece by piece."""
+    step = network.stride // stride
+    counts = scores.shape[1:]
+    shifts = [s for s in product(range(step), repeat=3) if all(a < n for a, n in zip(s, counts, strict=True))]
+    for done, (sz, sy, sx) in enumerate(shifts):
+        part = scores[:, sz::step, sy::step, sx::step]
+
+        def tell(share: float, done: int = done) -> None:
+            progress((done + share) / len(shifts))
+
+        first, size = (sz * stride, sy * stride, sx * stride), (part.shape[1], part.shape[2], part.shape[3])
+        for place, probabilities in _pieces(network, tomogram, scaling, first, size, device, dtype, tell):
+            part[(slice(None), *place)] += probabilities
+
+
 def dense_pass(
     network: DenseNetwork,
-    tomogram: Tomogram,
+    tomogram: Readable,
     scaling: Scaling,
     first: Triple,
     counts: Triple,
@@ -134,36 +177,57 @@ def dense_pass(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
-    if network.context:
-        return _by_tile(network, tomogram, scaling, first, counts, device, dtype, progress)
-    with autocast(device, dtype):
-        cells = _all_cells(network, tomogram, scaling, first, counts, device, progress)
-        parts = []
-        for z in range(0, counts[0], SLAB):
-            logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
-            parts.append(torch.softmax(logits.float(), dim=1)[0].cpu())
-            if progress is not None:
-                progress(0.5 + 0.5 * min(1.0, (z + SLAB) / counts[0]))
-    return torch.cat(parts, dim=1).numpy()
+    found: NDArray[np.float32] | None = None
+    for place, probabilities in _pieces(network, tomogram, scaling, first, counts, device, dtype, progress):
+        if found is None:
+            found = np.empty((len(probabilities), *counts), np.float32)
+        found[(slice(None), *place)] = probabilities
+    assert found is not None  # counts are at least 1
+    return found
 
 
-def _by_tile(
+@torch.inference_mode()
+def _pieces(
     network: DenseNetwork,
-    tomogram: Tomogram,
+    tomogram: Readable,
     scaling: Scaling,
     first: Triple,
     counts: Triple,
     device: torch.device,
     dtype: str,
     progress: Progress | None,
-) -> NDArray[np.float32]:
-    """`dense_pass` of a network that pads: tiles with their context, but none beyond the borders of the pass.
+) -> Iterator[Piece]:
+    """The probabilities of `dense_pass`, as they are computed; each place comes once."""
+    if network.context:
+        yield from _by_tile(network, tomogram, scaling, first, counts, device, dtype, progress)
+        return
+    with autocast(device, dtype):
+        cells = _all_cells(network, tomogram, scaling, first, counts, device, progress)
+    for z in range(0, counts[0], SLAB):
+        with autocast(device, dtype):
+            logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
+        place = (slice(z, z + SLAB), slice(None), slice(None))
+        yield place, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
+        if progress is not None:
+            progress(0.5 + 0.5 * min(1.0, (z + SLAB) / counts[0]))
+
+
+def _by_tile(
+    network: DenseNetwork,
+    tomogram: Readable,
+    scaling: Scaling,
+    first: Triple,
+    counts: Triple,
+    device: torch.device,
+    dtype: str,
+    progress: Progress | None,
+) -> Iterator[Piece]:
+    """`_pieces` of a network that pads: tiles with their context, but none beyond the borders of the pass.
 
     There the network pads, as it would if it had the whole in one tile, and as it does in training.
     """
     step = network.align // network.stride
     plan = list(tiles(counts, PADDED_TILE // network.stride, step))
-    found: NDArray[np.float32] | None = None
     for done, tile in enumerate(plan):
         spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, counts, strict=True)]
         start = [f + low for f, (low, _) in zip(first, spans, strict=True)]
@@ -175,14 +239,9 @@ def _by_tile(
             inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
             z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))
             logits = network.classify(cells[:, :, z, y, x])
-        probabilities = torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
-        if found is None:
-            found = np.empty((len(probabilities), *counts), np.float32)
-        found[(..., *tile.slices)] = probabilities
+        yield tile.slices, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
         if progress is not None:
             progress((done + 1) / len(plan))
-    assert found is not None  # counts are at least 1
-    return found
 
 
 def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int, int]:
@@ -194,7 +253,7 @@ def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int
 
 def _all_cells(
     network: DenseNetwork,
-    tomogram: Tomogram,
+    tomogram: Readable,
     scaling: Scaling,
     first: Triple,
     counts: Triple,
@@ -219,7 +278,7 @@ def _all_cells(
     return cells
 
 
-def _read(tomogram: Tomogram, tile: Tile, origin: list[int], network: DenseNetwork) -> NDArray[np.float32]:
+def _read(tomogram: Readable, tile: Tile, origin: list[int], network: DenseNetwork) -> NDArray[np.float32]:
     z0, y0, x0 = (o + network.stride * a - network.halo for o, a in zip(origin, tile.start, strict=True))
     z1, y1, x1 = (o + network.stride * b + network.halo for o, b in zip(origin, tile.stop, strict=True))
     return tomogram.read((z0, y0, x0), (z1, y1, x1))

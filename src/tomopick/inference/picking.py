@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tomopick.calibration import calibrated, threshold_for_precision
 from tomopick.errors import DataError
-from tomopick.inference.engine import Progress, keep_freed_memory, score_map
+from tomopick.inference.augmented import trained_orientations
+from tomopick.inference.engine import Progress, chosen_stride, keep_freed_memory, score_map
+from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.peaks import FLOOR, find_peaks, inside
-from tomopick.models.modelfile import Model, ModelSpec
+from tomopick.models.modelfile import Model
 from tomopick.picks import Picks
 from tomopick.tomogram import LazyArray, Tomogram
 
-__all__ = ["pick"]
+__all__ = ["check_picking", "pick"]
 
 
 def pick(
-    model: Model,
+    model: Model | Sequence[Model],
     tomogram: Tomogram,
     *,
+    weights: Sequence[float] | None = None,
     stride: int | None = None,
+    augment: int = 1,
     thresholds: Mapping[str, float] | None = None,
     expected_precision: float | None = None,
     floor: float = FLOOR,
@@ -31,15 +35,21 @@ def pick(
 ) -> Picks:
     """The particles of one tomogram.
 
+    Of several models, the calibrated score maps are averaged, and picks are found in the mean; their thresholds are
+    the weighted mean of the models' own.
+
     Args:
-        model: a loaded model.
+        model: a loaded model, or several that find the same objects.
         tomogram: any voxel spacing; coordinates come back in its own Angstrom.
+        weights: what each model counts; all alike where there are none.
         stride: voxels between scores; None means 4, or the network's own where that is finer.
+        augment: average over the tomogram in this many of the orientations that the model's training saw, the first
+            being the tomogram as it is. Takes so many times as long.
         thresholds: least score by object, calibrated where the model is, instead of those that the model was stored
             with.
         expected_precision: keep, instead of any thresholds, the picks of each object down to the score where this
             share of them is expected to be right. It counts the picks of this tomogram, within mask and border.
-        floor: least raw score of any pick.
+        floor: least raw score of any pick; of several models, the mean of what they make of it.
         mask: a volume of the tomogram's shape, above 0 where picks may be.
         border: Angstrom to keep clear at each face.
         device: as PyTorch names it.
@@ -50,28 +60,48 @@ def pick(
         run, object, x, y, z (Angstrom) and score of each pick; the score is calibrated where the model is.
 
     Raises:
-        DataError: an expected precision out of range, or of a model whose scores are not calibrated; a mask of another
-            shape.
+        TomopickError: what `check_picking` raises; a mask of another shape; an unknown dtype.
     """
-    if expected_precision is not None:
-        _check_precision(model.spec, expected_precision)
+    together = Ensemble.of(model, weights)
+    check_picking(together, stride, augment, expected_precision)
     keep_freed_memory()
-    scores = score_map(model, tomogram, stride, device=device, dtype=dtype, progress=progress)
-    found = calibrated(find_peaks(scores, model.spec.objects, floor=floor), model.spec.calibration)
+    objects = together.objects
+    if len(together.models) == 1:
+        scores = score_map(
+            together.models[0], tomogram, stride, augment=augment, device=device, dtype=dtype, progress=progress
+        )
+        found = calibrated(find_peaks(scores, objects, floor=floor), together.models[0].spec.calibration)
+    else:
+        scores = together.score_map(tomogram, stride, augment=augment, device=device, dtype=dtype, progress=progress)
+        found = find_peaks(scores, objects, together.floors(floor), floor=0.0)
     found = inside(found, tomogram.shape, tomogram.spacing, mask, border)
-    least = model.spec.thresholds if thresholds is None else thresholds
+    least = together.thresholds(floor) if thresholds is None else thresholds
     if expected_precision is not None:
-        least = threshold_for_precision(found, model.spec.objects, expected_precision)
-    return Picks.join(found.where(name=o.name, min_score=least.get(o.name)) for o in model.spec.objects)
+        least = threshold_for_precision(found, objects, expected_precision)
+    return Picks.join(found.where(name=o.name, min_score=least.get(o.name)) for o in objects)
 
 
-def _check_precision(spec: ModelSpec, precision: float) -> None:
-    """Said before the tomogram is scored, which takes long."""
+def check_picking(together: Ensemble, stride: int | None, augment: int, expected_precision: float | None) -> None:
+    """Whether models can pick in this way, told before a tomogram is scored, which takes long.
+
+    Raises:
+        DataError: an expected precision out of range, or of a model whose scores are not calibrated; more orientations
+            than a model's training saw.
+        TomopickError: a stride that does not fit a network.
+    """
+    for model in together.models:
+        chosen_stride(model.network, stride)
+        trained_orientations(model, augment)
+        if expected_precision is not None:
+            _check_precision(model, expected_precision)
+
+
+def _check_precision(model: Model, precision: float) -> None:
     if not 0 < precision <= 1:
         raise DataError(f"the expected precision is {precision}; give a number above 0 and at most 1")
-    raw = [o.name for o in spec.objects if o.name not in spec.calibration]
+    raw = [o.name for o in model.spec.objects if o.name not in model.spec.calibration]
     if raw:
         raise DataError(
-            f"the model's scores are not calibrated for {', '.join(raw)}, so no precision can be expected of them; "
-            "give thresholds, or train with validation runs"
+            f"the scores of model '{model.name}' are not calibrated for {', '.join(raw)}, so no precision can be "
+            "expected of them; give thresholds, or train with validation runs"
         )

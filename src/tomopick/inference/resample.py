@@ -1,4 +1,4 @@
-"""A tomogram seen at another voxel spacing, computed region by region."""
+"""A tomogram seen at another voxel spacing, computed region by region; and values of one grid on another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from tomopick.tomogram import Tomogram
 
-__all__ = ["at_spacing"]
+__all__ = ["at_spacing", "on_grid"]
 
 TOLERANCE = 0.02  # spacings this close count as one: 10.012 A voxels are used by a model of 10 A as they are
 
@@ -57,3 +57,16 @@ def at_spacing(tomogram: Tomogram, spacing: float) -> Tomogram:
     if abs(factor - 1) <= TOLERANCE:
         return tomogram
     return replace(tomogram, array=_Resampled(tomogram, factor), spacing=spacing)
+
+
+def on_grid(values: NDArray[np.float32], factor: float, counts: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Values (z, y, x) of a grid on another of these counts, whose point i sits at index ``i * factor`` of the first.
+
+    Interpolated linearly; beyond the last point its value goes on.
+    """
+    if factor == 1 and values.shape == counts:
+        return values
+    found: NDArray[np.float32] = affine_transform(
+        values, np.full(3, factor), output_shape=counts, order=1, mode="nearest"
+    )
+    return found

@@ -15,7 +15,9 @@ class ScoreMap:
     """Class probabilities on a regular grid over a tomogram.
 
     Attributes:
-        array: float32 (objects + 1, z, y, x), summing to 1 over its first axis; the last class is background.
+        array: float32 (objects + 1, z, y, x), 0 to 1; the last class is background. Of one model they sum to 1 over
+            the first axis. Of several, those of objects are calibrated, each on its own, and background is not, so
+            that they need not.
         stride: voxels between grid points.
         offset: voxel (zyx) of grid point 0; grid point i sits at voxel ``offset + stride * i``.
         spacing: voxel spacing in Angstrom of those voxels.
