@@ -98,9 +98,9 @@ def judged(picks: Picks, runs: Sequence[TrainingRun], radius: float | None) -> P
     for run in runs:
         here = (table["run"] == run.tomogram.name).to_numpy()
         if run.annotated is not None:
-            here &= table["object"].isin(run.annotated).to_numpy()
+            here = here & table["object"].isin(run.annotated).to_numpy()
         if radius is not None:
-            here &= _distance(picks.xyz(), run.picks.xyz()) <= radius
+            here = here & (_distance(picks.xyz(), run.picks.xyz()) <= radius)
         kept |= here
     return Picks(table[kept])
 
