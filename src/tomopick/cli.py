@@ -203,12 +203,23 @@ def train(
 
 @app.command()
 def pick(
-    model: Annotated[Path, typer.Argument(help="Model file that `tomopick train` left.")],
+    model: Annotated[Path, typer.Argument(help="Model that `tomopick train` left, or the folder of its folds.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
     out: Annotated[Path, typer.Option(help="Picks file: .csv (CZII form and score) or .star (RELION).")],
     tomogram: Kind = "",
     voxel_spacing: Spacing = None,
     runs: Runs = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="MODEL", help="Pick with this model too: scores are averaged. Repeatable."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="What MODEL and each --with count, such as 2,1; a folder's is that of each of its models."),
+    ] = None,
+    augment: Annotated[
+        int, typer.Option(help="Average over this many of the ways in which training turned crops.", min=1)
+    ] = 1,
     stride: Annotated[
         int | None,
         typer.Option(help="Voxels between scores, such as 8 (fast), 4 or 2.  [default: 4, or the network's]"),
@@ -241,16 +252,21 @@ def pick(
     `tomopick pick model.safetensors tomograms/ --out picks.star --voxel-spacing 10`
 
     `tomopick pick model.safetensors ts.mrc --out picks.star --precision 0.9`
+
+    `tomopick pick runs/folds project/config.json --out picks.csv --with runs/other/model.safetensors --augment 4`
     """
-    from tomopick.commands.pick import PickOptions, pick_all
+    from tomopick.commands.pick import PickOptions, pick_all, read_weights
     from tomopick.commands.sources import split_names
     from tomopick.inference.device import chosen_device
 
     where = chosen_device(device)
-    options = PickOptions(tomogram, voxel_spacing, stride, threshold, border, mask, dtype, precision, where, pixels)
-    failures = pick_all(
-        model, inputs, out, options, runs=split_names(runs), write_copick=write_copick, overwrite=overwrite
+    options = PickOptions(
+        tomogram, voxel_spacing, stride, threshold, border, mask, dtype, precision, where, pixels, augment
     )
+    failures = pick_all(
+        [model, *(others or [])], inputs, out, options, weights=read_weights(weights), runs=split_names(runs),
+        write_copick=write_copick, overwrite=overwrite,
+    )  # fmt: skip
     typer.echo(f"picks: {out}" if out.exists() else "no picks were written")
     if failures:
         typer.echo("\n".join(["", f"failed, {len(failures)} in all:", *failures]), err=True)

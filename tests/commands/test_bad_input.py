@@ -128,6 +128,36 @@ def test_other_bad_inputs_to_pick_are_refused(refuse, model, phantom, tmp_path):
     assert list(tmp_path.rglob("picks.csv*")) == []
 
 
+def test_models_that_cannot_pick_together_are_refused_before_anything_is_computed(
+    refuse, model, phantom, monkeypatch, tmp_path
+):
+    from tomopick.commands import pick as pick_command
+    from tomopick.models.modelfile import Model, load_model, save_model
+
+    monkeypatch.setattr(pick_command, "pick", None)
+    known = load_model(model)
+    renamed = (known.spec.objects[0].model_copy(update={"name": "mine"}), *known.spec.objects[1:])
+    save_model(tmp_path / "other.safetensors", Model(known.network, known.spec.model_copy(update={"objects": renamed})))
+    (tmp_path / "folds" / "fold_1").mkdir(parents=True)
+
+    def pick(*words: object, says: tuple[str, ...]) -> None:
+        refuse("pick", model, phantom, "--out", tmp_path / "out" / "picks.csv", *words, says=says)
+
+    name = known.spec.objects[0].name
+    pick("--with", tmp_path / "other.safetensors", says=("same objects", f"finds {name}", "'other' finds mine"))
+    pick("--with", tmp_path / "none.safetensors", says=("none.safetensors",))
+    pick("--with", tmp_path / "folds", says=("fold_1", "model.safetensors"))
+    pick("--with", model, "--weights", "2", says=("1 numbers for 2 models",))
+    pick("--with", model, "--weights", "2,one", says=("2,one", "separated by commas"))
+    pick("--with", model, "--weights", "2,-1", says=("2, -1", "above 0"))
+    pick("--augment", 9, says=("turned crops in 8 ways", "not 9"))
+    pick("--augment", 0, says=("--augment",))
+    pick("--precision", 1.5, says=("1.5", "at most 1"))
+    pick("--precision", "bf16", says=("--precision",))
+    pick("--precision", 0.9, "--threshold", 0.5, says=("--threshold", "--precision"))
+    assert list(tmp_path.rglob("picks.csv*")) == []
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("name", ["train", "pick", "memory"])
 def test_a_gpu_that_is_not_there_is_told(name, refuse, model, phantom, tmp_path):

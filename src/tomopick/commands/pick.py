@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tomopick.atomic import replacing
+from tomopick.commands.journal import Journal, ModelRecord, file_digest
 from tomopick.commands.screen import notice, out, progress_bar
 from tomopick.commands.sources import Source, tomograms_of
 from tomopick.errors import DataError, TomopickError
-from tomopick.inference.picking import pick
-from tomopick.io.picks import TomogramSize, picks_format, read_picks, write_picks
+from tomopick.inference.engine import chosen_stride, fast_dtype
+from tomopick.inference.ensemble import Ensemble
+from tomopick.inference.picking import check_picking, pick
+from tomopick.io.picks import TomogramSize, picks_format, write_picks
 from tomopick.io.tomograms import read_tomogram
-from tomopick.models.modelfile import Model, load_model
+from tomopick.models.modelfile import load_model
 from tomopick.objects import object_named
 from tomopick.picks import Picks
 
-__all__ = ["PickOptions", "pick_all"]
+__all__ = ["PickOptions", "pick_all", "read_weights"]
 
 DTYPES = ("fp32", "bf16", "fp16", "auto")
 
 
 @dataclass(frozen=True)
 class PickOptions:
-    """Everything that decides what is picked; two runs with the same options give the same picks."""
+    """Everything that decides what is picked, beside the models; the same options give the same picks."""
 
     kind: str
     spacing: float | None
@@ -40,72 +40,87 @@ class PickOptions:
     expected_precision: float | None
     device: str
     pixels: bool
+    augment: int = 1
+
+    def record(self) -> dict[str, Any]:
+        """The options as JSON can hold them, with the number format that "auto" means here."""
+        dtype = fast_dtype(self.device) if self.dtype == "auto" else self.dtype
+        return asdict(self) | {"dtype": dtype, "mask": None if self.mask is None else str(self.mask)}
 
 
-@dataclass
-class _Journal:
-    """What is finished, kept beside the picks file, so that starting again goes on where it stopped."""
+def read_weights(text: str | None) -> list[float] | None:
+    """The numbers of ``--weights``.
 
-    path: Path
-    settings: str
-    sizes: dict[str, TomogramSize] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    Raises:
+        DataError: they are no numbers.
+    """
+    try:
+        return None if text is None else [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise DataError(f"--weights '{text}' are not numbers separated by commas, as in 2,1") from error
+
+
+@dataclass(frozen=True)
+class _Team:
+    """The models that pick together, their files, and the name they share in copick projects."""
+
+    together: Ensemble
+    files: tuple[Path, ...]
+    name: str
 
     @classmethod
-    def beside(cls, picks_file: Path, settings: str, overwrite: bool) -> _Journal:
-        path = picks_file.with_name(f"{picks_file.name}.progress.json")
-        journal = cls(path, settings)
-        if overwrite or not picks_file.exists():
-            return journal
-        try:
-            stored: dict[str, Any] = json.loads(path.read_text())
-            if stored["settings"] != settings:
-                raise DataError(
-                    f"{picks_file} holds picks of another model or other options; add --overwrite to replace them, "
-                    "or give another --out"
-                )
-            journal.sizes = {k: TomogramSize(tuple(v["xyz"]), v["pixel_size"]) for k, v in stored["sizes"].items()}
-            journal.counts = stored["counts"]
-        except FileNotFoundError as error:
-            raise DataError(
-                f"{picks_file} exists and was not written by this command; add --overwrite to replace it, "
-                "or give another --out"
-            ) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is damaged; add --overwrite to pick everything anew") from error
-        return journal
+    def of(cls, given: Sequence[Path], weights: Sequence[float] | None) -> Self:
+        """The models of files, and of folders of fold trainings; the weight of a folder is that of each of its models.
 
-    def finished(self, picks_file: Path) -> dict[str, Picks]:
-        """The picks of each finished tomogram, as the file holds them."""
-        if not self.counts:
-            return {}
-        table = read_picks(picks_file)
-        found = {name: table.where(run=name) for name in self.counts}
-        if any(len(found[name]) != count for name, count in self.counts.items()):
-            raise DataError(
-                f"{picks_file} was changed since it was written; add --overwrite to pick everything anew, or give "
-                "another --out"
-            )
-        return found
+        Raises:
+            TomopickError: a model cannot be read, or they do not go together.
+        """
+        if weights is not None and len(weights) != len(given):
+            raise DataError(f"--weights has {len(weights)} numbers for {len(given)} models; give one for each")
+        groups = [_model_files(path) for path in given]
+        files = tuple(file for group in groups for file in group)
+        loaded = [[load_model(file) for file in group] for group in groups]
+        each = weights and [weight for weight, group in zip(weights, groups, strict=True) for _ in group]
+        names = [path.resolve().name if path.is_dir() else own[0].name for path, own in zip(given, loaded, strict=True)]
+        return cls(Ensemble.of([model for own in loaded for model in own], each), files, "-".join(names))
 
-    def save(self) -> None:
-        sizes = {name: asdict(size) for name, size in self.sizes.items()}
-        stored = {"settings": self.settings, "counts": self.counts, "sizes": sizes}
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(stored, indent=1))
+    def records(self, stride: int | None) -> list[ModelRecord]:
+        """What a journal says of the models."""
+        return [
+            ModelRecord(model.name, file_digest(file), share, chosen_stride(model.network, stride))
+            for model, file, share in zip(self.together.models, self.files, self.together.shares, strict=True)
+        ]
+
+
+def _model_files(path: Path) -> list[Path]:
+    """A model file, or those of all folds where this is the folder of a fold training, in the folds' order."""
+    folds = [fold for fold in path.glob("fold_*") if fold.name.removeprefix("fold_").isdigit()]
+    folds.sort(key=lambda fold: int(fold.name.removeprefix("fold_")))
+    return [fold / "model.safetensors" for fold in folds] or [path]
 
 
 def pick_all(
-    model_path: Path,
+    models: Sequence[Path],
     inputs: Sequence[Path],
     picks_file: Path,
     options: PickOptions,
     *,
+    weights: Sequence[float] | None = None,
     runs: Sequence[str] | None = None,
     write_copick: bool = False,
     overwrite: bool = False,
 ) -> list[str]:
     """Pick every tomogram of the inputs; each one's picks are in the file as soon as it is finished.
+
+    Args:
+        models: files of models that pick together, or folders of fold trainings.
+        inputs: copick projects, tomogram files and folders of them.
+        picks_file: where to.
+        options: how.
+        weights: what each of the models counts; all alike where there are none.
+        runs: only these.
+        write_copick: write into the projects, too.
+        overwrite: replace results that are there.
 
     Returns:
         A line for each tomogram that failed.
@@ -114,13 +129,15 @@ def pick_all(
         TomopickError: nothing could be done at all; where there is a single tomogram, also its failure.
     """
     _check(picks_file, options)
-    model = load_model(model_path)
-    sources = tomograms_of(inputs, options.kind or model.spec.kind or "wbp", options.spacing, model.spec.spacing, runs)
-    if options.kind and model.spec.kind and options.kind != model.spec.kind:
-        notice(f"the model was trained on tomograms of type '{model.spec.kind}', not '{options.kind}'")
+    team = _Team.of(models, weights)
+    check_picking(team.together, options.stride, options.augment, options.expected_precision)
+    spec = team.together.models[0].spec
+    kind = options.kind or spec.kind or "wbp"
+    sources = tomograms_of(inputs, kind, options.spacing, spec.spacing, runs)
+    _notice_kinds(team, kind)
     if write_copick:
-        _check_copick(sources, model)
-    journal = _Journal.beside(picks_file, _digest(model_path, options), overwrite)
+        _check_copick(sources, team)
+    journal = Journal.beside(picks_file, team.records(options.stride), options.record(), overwrite)
     picks = journal.finished(picks_file)
     failures = []
     for number, source in enumerate(sources, start=1):
@@ -128,7 +145,7 @@ def pick_all(
         before = source.name in picks
         try:
             if not before:
-                picks[source.name] = _pick_one(source, label, model, options, journal)
+                picks[source.name] = _pick_one(source, label, team.together, options, journal)
         except (TomopickError, MemoryError, OSError, RuntimeError) as error:  # the last: PyTorch without memory
             if len(sources) == 1:
                 raise
@@ -139,7 +156,7 @@ def pick_all(
             _write(picks_file, picks, journal, options)
         _say(f"{label}: {'finished before, ' if before else ''}{len(picks[source.name])} picks")
         if write_copick:
-            _into_copick(source, picks[source.name], model, overwrite)
+            _into_copick(source, picks[source.name], team, overwrite)
     return failures
 
 
@@ -162,20 +179,28 @@ def _say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _check_copick(sources: Sequence[Source], model: Model) -> None:
-    """Whether each source is in a project that knows the model's objects."""
+def _notice_kinds(team: _Team, kind: str) -> None:
+    for model in team.together.models:
+        if model.spec.kind and model.spec.kind != kind:
+            which = "the model" if len(team.files) == 1 else f"model '{model.name}'"
+            notice(f"{which} was trained on tomograms of type '{model.spec.kind}', not '{kind}'")
+
+
+def _check_copick(sources: Sequence[Source], team: _Team) -> None:
+    """Whether each source is in a project that knows the models' objects."""
     for source in sources:
         if source.project is None:
             raise DataError("--write-copick needs a copick project as input; a tomogram file has none")
-        for particle in model.spec.objects:
+        for particle in team.together.objects:
             object_named(particle.name, source.project.objects)
 
 
-def _pick_one(source: Source, label: str, model: Model, options: PickOptions, journal: _Journal) -> Picks:
+def _pick_one(source: Source, label: str, together: Ensemble, options: PickOptions, journal: Journal) -> Picks:
     tomogram = source.open()
-    if abs(tomogram.spacing / model.spec.spacing - 1) > 0.02:
-        there, here = tomogram.spacing, model.spec.spacing
-        notice(f"{source.name} has voxels of {there:g} A, the model {here:g} A: resampled on the fly")
+    for here in sorted({model.spec.spacing for model in together.models}):
+        if abs(tomogram.spacing / here - 1) > 0.02:
+            there = tomogram.spacing
+            notice(f"{source.name} has voxels of {there:g} A, the model {here:g} A: resampled on the fly")
     size = TomogramSize.of(tomogram)
     if options.pixels and any(other.pixel_size != size.pixel_size for other in journal.sizes.values()):
         raise DataError(f"its voxels are {size.pixel_size:g} A, others' are not; --pixels needs one size for all")
@@ -184,13 +209,15 @@ def _pick_one(source: Source, label: str, model: Model, options: PickOptions, jo
         mask = read_tomogram(options.mask, tomogram.spacing).array
         if tuple(mask.shape) != tomogram.shape:
             raise DataError(f"mask {options.mask} is {tuple(mask.shape)} voxels, {source.name} is {tomogram.shape}")
-    objects = [o.name for o in model.spec.objects]
+    objects = [o.name for o in together.objects]
     thresholds = None if options.threshold is None else dict.fromkeys(objects, options.threshold)
     with progress_bar(label) as tell:
         found = pick(
-            model,
+            together.models,
             tomogram,
+            weights=together.shares,
             stride=options.stride,
+            augment=options.augment,
             thresholds=thresholds,
             mask=mask,
             border=options.border,
@@ -204,7 +231,7 @@ def _pick_one(source: Source, label: str, model: Model, options: PickOptions, jo
     return found
 
 
-def _write(path: Path, found: dict[str, Picks], journal: _Journal, options: PickOptions) -> None:
+def _write(path: Path, found: dict[str, Picks], journal: Journal, options: PickOptions) -> None:
     # by name, so that the file does not tell in which order tomograms were finished
     picks = Picks.join(found[name] for name in sorted(found))
     # the journal last: after an interruption between the two, the tomogram is picked again
@@ -215,19 +242,10 @@ def _write(path: Path, found: dict[str, Picks], journal: _Journal, options: Pick
     journal.save()
 
 
-def _into_copick(source: Source, picks: Picks, model: Model, overwrite: bool) -> None:
+def _into_copick(source: Source, picks: Picks, team: _Team, overwrite: bool) -> None:
     assert source.project is not None  # checked before anything was picked
-    objects = [o.name for o in model.spec.objects]
-    sets = source.project.write_picks(picks, model.name, overwrite, runs=[source.name], objects=objects)
+    objects = [o.name for o in team.together.objects]
+    sets = source.project.write_picks(picks, team.name, overwrite, runs=[source.name], objects=objects)
     kept = [s.object for s in sets if s.kept]
     if kept:
-        notice(f"{source.name}: picks of {', '.join(kept)} by this model were kept; --overwrite replaces them")
-
-
-def _digest(model_path: Path, options: PickOptions) -> str:
-    """A hash of the model file and of all options."""
-    digest = hashlib.sha256(repr(asdict(options)).encode())
-    with model_path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+        notice(f"{source.name}: picks of {', '.join(kept)} by '{team.name}' were kept; --overwrite replaces them")
