@@ -15,6 +15,7 @@ import tomopick as tp
 from tomopick.commands.train import read_recipe
 from tomopick.errors import TomopickError
 from tomopick.models.modelfile import read_spec
+from tomopick.training import run as training_run
 from tomopick.training.task import DenseTask
 
 SIDES = ("--train-runs", "SIM_0", "--val-runs", "SIM_1")
@@ -70,6 +71,42 @@ def test_resume_goes_on_to_the_weights_of_an_uninterrupted_training(
     assert epochs == {1}
     one, other = load_file(training / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_a_training_goes_on_from_another_model_with_its_network(training, succeed, refuse, phantom, tmp_path):
+    """A tuned model keeps the first one's network, its arguments and where it came from, also when it is resumed."""
+    first, out = training / "model.safetensors", tmp_path / "out"
+    words = ("train", phantom, "--out", out, "--train-runs", "SIM_2", "--val-runs", "SIM_1", "--epochs", 1)
+    refuse(*words, "--init", first, "--model", "segresnet", says=("model of cryoet3dcnn", "segresnet"))
+    refuse(*words, "--init", phantom / "truth.csv", says=("truth.csv", "not a model file"))
+    succeed(*words, "--init", first, "--learning-rate", 1e-9, "--ignore-unlabelled", 200)
+    written = json.loads((out / "recipe.json").read_text())
+    assert (written["arguments"]["window"], written["ignore_unlabelled"]) == (16, 200)
+    assert Path(written["init"]) == first.resolve()
+    spec = read_spec(out / "model.safetensors")
+    assert list(spec.provenance["init"]["training"]) == ["SIM_0"]
+    one, other = load_file(first), load_file(out / "model.safetensors")
+    assert max(float((one[n] - other[n]).abs().max()) for n in one if "classifier" in n) < 1e-6
+
+
+def test_objects_without_a_set_of_annotations_may_be_anywhere(succeed, project, recipe, monkeypatch, tmp_path):
+    seen = {}
+    annotated = training_run.particles_of
+
+    def watch(run, *others):
+        seen[run.tomogram.name] = run.annotated
+        return annotated(run, *others)
+
+    monkeypatch.setattr(training_run, "particles_of", watch)
+    picks = {run: project / "ExperimentRuns" / run / "Picks" for run in ("SIM_0", "SIM_2")}
+    (lost,) = picks["SIM_0"].glob("*_ribosome.json")
+    lost.unlink()
+    words = ("--recipe", recipe, "--epochs", 1, "--train-runs", "SIM_0,SIM_2", "--val-runs", "SIM_1", "--partial")
+    said = succeed("train", project, "--out", tmp_path / "out", *words, user_warnings=True).err
+    assert "no training run is annotated for thyroglobulin" in said
+    for run, folder in picks.items():
+        assert seen[run] == {path.stem.split("_")[-1] for path in folder.glob("*.json")}
+    assert "ribosome" in seen["SIM_2"] - seen["SIM_0"]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +190,9 @@ def test_a_recipe_that_does_not_hold_is_refused(text, says, refuse, phantom, tmp
         (("--precision", "fp8"), ("precision",)),
         (("--time-limit", -1), ("time_limit",)),
         (("--learning-rate", 0), ("learning_rate",)),
+        (("--ignore-unlabelled", 0), ("ignore_unlabelled",)),
+        (("--ignore-unlabelled", 50), ("--ignore-unlabelled", "no background")),
+        (("--init", "nothing.safetensors"), ("nothing.safetensors", "no model file")),
         (("--model", "resnet"), ("resnet",)),
     ],
 )

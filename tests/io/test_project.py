@@ -136,6 +136,19 @@ def everything(project: Project) -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in (project.path.parent / "ExperimentRuns").rglob("Picks/*")}
 
 
+def test_an_object_is_annotated_where_there_is_a_set_of_it_an_empty_one_too(project: Project):
+    project.add_picks(Picks.of("TS_1", "beta-amylase", [[1, 2, 3]]), "other", "2")
+    project.write_picks(Picks.empty(), "model", runs=["TS_2"], objects=["beta-amylase"])
+    reopened = again(project)
+    both = {"apo-ferritin", "blob"}
+    assert TRUTH.where("TS_2").objects == ["apo-ferritin"]
+    assert [reopened.annotated(run) for run in ("TS_1", "TS_2")] == [both | {"beta-amylase"}, both]
+    assert [reopened.annotated(run, user="other") for run in ("TS_1", "TS_2")] == [{"beta-amylase"}, set()]
+    assert reopened.annotated("TS_1", session="1") == both
+    with pytest.raises(DataError, match="no run 'TS_3'"):
+        reopened.annotated("TS_3")
+
+
 def test_only_tomopicks_own_sets_are_written(project: Project):
     before = everything(project)
     project.write_picks(FOUND, "model")
