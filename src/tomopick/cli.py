@@ -135,7 +135,7 @@ def simulate(
 def train(
     project: Annotated[Path, typer.Argument(help="copick configuration (JSON), or the folder it lies in.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
-    model: Annotated[str | None, typer.Option(help="Network.  [default: cryoet3dcnn, or that of --init]")] = None,
+    model: Annotated[str | None, typer.Option(help="Network.  [default: cryoet3dcnn]")] = None,
     init: Annotated[Path | None, typer.Option(help="Model file to start from; it may know other objects.")] = None,
     tomogram: Kind = "wbp",
     voxel_spacing: Spacing = None,

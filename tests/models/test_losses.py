@@ -74,7 +74,7 @@ def by_formula(
             p[possible[i]] = p[possible[i]].sum()
         wanted = np.full(len(row), smoothing / len(row))
         wanted[label] += 1 - smoothing
-        total += alpha * (1 - p[label]) ** gamma * -(wanted * weights * np.log(p)).sum()
+        total += alpha * max(0.0, 1 - p[label]) ** gamma * -(wanted * weights * np.log(p)).sum()
         share += weights[label]
     return total / share if share else 0.0
 
