@@ -137,7 +137,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
     model: Annotated[str | None, typer.Option(help="Network.  [default: cryoet3dcnn]")] = None,
     init: Annotated[Path | None, typer.Option(help="Model file to start from; it may know other objects.")] = None,
-    tomogram: Kind = "wbp",
+    tomogram: Annotated[
+        str,
+        typer.Option(help="Tomogram type, such as wbp; more, as in wbp,denoised, vary what training sees of a run."),
+    ] = "wbp",
     voxel_spacing: Spacing = None,
     train_runs: Annotated[str | None, typer.Option(help="Runs to learn from.  [default: all others]")] = None,
     val_runs: Annotated[str | None, typer.Option(help="Runs to validate on.  [default: the last fifth]")] = None,

@@ -109,6 +109,22 @@ def test_objects_without_a_set_of_annotations_may_be_anywhere(succeed, project, 
     assert "ribosome" in seen["SIM_2"] - seen["SIM_0"]
 
 
+def test_several_types_of_tomogram_are_trained_on(succeed, refuse, project, recipe, tmp_path):
+    made = tp.open_project(project / "config.json")
+    for run in ("SIM_0", "SIM_1"):
+        seen = made.tomogram(run, "wbp")
+        made.add_tomogram(run, "denoised", seen.spacing, 2 * seen[:, :, :])
+    words = ("train", project, "--recipe", recipe, "--epochs", 1, "--out", tmp_path / "out")
+    sides = ("--train-runs", "SIM_0,SIM_2", "--val-runs", "SIM_1")
+    refuse(*words, *sides, "--tomogram", "wbp,raw", says=("no training run", "type raw"))
+    refuse(*words, *sides, "--tomogram", "denoised,wbp", says=("SIM_2", "no tomogram 'denoised'"))
+    succeed(*words, *sides, "--tomogram", "wbp,denoised")
+    spec = read_spec(tmp_path / "out" / "model.safetensors")
+    assert spec.kind == "wbp"
+    kinds = {run: told["kinds"] for run, told in spec.provenance["training"].items()}
+    assert kinds == {"SIM_0": ["wbp", "denoised"], "SIM_2": ["wbp"]}
+
+
 @pytest.fixture(scope="module")
 def of_seeds(command, phantom, recipe, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("seeds") / "out"

@@ -132,6 +132,24 @@ def test_each_crop_says_what_its_background_may_be():
     assert possible == [[9], [2, 5, 9]]
 
 
+def test_each_crop_shows_one_of_the_reconstructions_with_its_own_scaling():
+    volume = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
+    first = annotated(volume, np.array([[20.0, 20, 20]]), [0])
+    other = Tomogram(np.float32(3) * volume + np.float32(50), 10.0, "t", "denoised")
+    both = replace(first, others=((other, Scaling(50.0, -3.0, 1e9)),))
+    crops = [Crop(0, (4, 4, 4), *AS_IT_IS, seed) for seed in range(60)]
+    plain, labels = cut(first, crops[0], SHAPE)
+    shown = []
+    for crop in crops:
+        densities, right = cut(both, crop, SHAPE)
+        shown.append(int(np.sign((densities * plain).sum())))
+        assert np.allclose(densities, shown[-1] * plain, atol=1e-4)
+        assert np.array_equal(right, labels)
+    assert shown.count(1) + shown.count(-1) == 60
+    assert 15 < shown.count(-1) < 45
+    assert shown == [int(np.sign((cut(both, crop, SHAPE)[0] * plain).sum())) for crop in crops]
+
+
 def test_copies_share_the_tomogram():
     source = annotated(np.zeros((40, 40, 40)), np.array([[20.0, 20, 20]]), [0])
     assert copy.deepcopy([source])[0].tomogram is source.tomogram

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tomopick.errors import DataError
 from tomopick.evaluation import evaluate
 from tomopick.inference.engine import score_map
 from tomopick.models.modelfile import load_model
@@ -38,7 +40,7 @@ def specimen(name: str, seed: int, holes: list[int], spacing: float = 10.0) -> t
     for i, centre in enumerate(centres):
         sign = -1 if i in holes else 1
         volume += sign * 6 * np.exp(-((grid - centre) ** 2).sum(axis=-1) / (2 * 30.0**2))
-    return Tomogram(volume.astype(np.float32), spacing, name), centres[:, ::-1]
+    return Tomogram(volume.astype(np.float32), spacing, name, "wbp"), centres[:, ::-1]
 
 
 def uniform(name: str, seed: int, thing: ParticleObject, count: int = 8, spacing: float = 10.0) -> TrainingRun:
@@ -81,6 +83,32 @@ def scores_of(model: Path, run: TrainingRun, xyz: np.ndarray, channel: int) -> n
     scores = score_map(load_model(model), run.tomogram, dtype="fp32")
     index = np.round(xyz[:, ::-1] / run.tomogram.spacing / scores.stride).astype(int)
     return np.array([scores.array[channel, z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2].max() for z, y, x in index])
+
+
+def test_what_training_saw_of_several_reconstructions_is_found_in_each(tmp_path):
+    """One of the types has the contrast of the other reversed; validation is on the first alone."""
+
+    def with_inverted(run: TrainingRun) -> TrainingRun:
+        return replace(run, others=(replace(run.tomogram, array=-run.tomogram.array, kind="inverted"),))
+
+    runs = [uniform(name, seed, BLOB) for seed, name in enumerate("ab")]
+    held = with_inverted(uniform("c", 9, BLOB))
+    chosen = recipe(epochs=20, learning_rate=3e-3)
+    both = train([with_inverted(r) for r in runs], [held], [BLOB], chosen, tmp_path, progress=False)
+    inverted = replace(held, tomogram=held.others[0])
+    xyz = held.picks.xyz()
+    assert scores_of(both.model, inverted, xyz, 0).min() > 0.7
+    assert scores_of(both.model, held, xyz, 0).min() > 0.7
+    spec = load_model(both.model).spec
+    kinds = [spec.provenance[side][run]["kinds"] for side, run in (("training", "a"), ("validation", "c"))]
+    assert (spec.kind, kinds) == ("wbp", [["wbp", "inverted"], ["wbp"]])
+
+
+def test_reconstructions_of_different_volumes_are_refused(tmp_path):
+    run = uniform("a", 1, BLOB)
+    cropped = replace(run.tomogram, array=run.tomogram.array[4:], kind="cropped")
+    with pytest.raises(DataError, match=r"'a': 'cropped' has \(44, 48, 48\) voxels .* same volume"):
+        train([replace(run, others=(cropped,))], [uniform("b", 2, BLOB)], [BLOB], recipe(), tmp_path, progress=False)
 
 
 def test_objects_that_are_annotated_in_turns_are_not_taken_for_background(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tomopick.atomic import replacing
 from tomopick.commands.screen import out, table
-from tomopick.commands.sources import project_at
+from tomopick.commands.sources import project_at, split_names
 from tomopick.errors import DataError, TomopickError
 from tomopick.io.project import Project
 from tomopick.models.modelfile import ModelSpec, read_spec
@@ -107,23 +107,26 @@ def train_project(
 ) -> Trained:
     """Train on a project's annotated runs and leave model, log and curve in the folder.
 
-    With `partial`, an object that a run has no set of picks of is not taken to be absent from it: nothing is known.
-    With several seeds, each has a folder of its own in it, and the model with the lowest validation loss is copied up.
+    Of several types of tomogram, separated by commas, each crop shows one at random; validation, and the model, is for
+    the first. With `partial`, an object that a run has no set of picks of may be in it all the same. With several
+    seeds, each has a folder of its own in it, and the model with the lowest validation loss is copied up.
     """
     _check_seeds(folder, seeds)
     project = project_at(config)
     chosen, held = split_runs(project.runs, training, validation)
-    sides = [
-        [
-            TrainingRun(
-                _tomogram(project, run, kind, spacing, recipe.init),
-                project.picks(run, user, session),
-                project.annotated(run, user, session) if partial else None,
-            )
-            for run in names
-        ]
-        for names in (chosen, held)
-    ]
+    kinds = split_names(kind) or [kind]
+    lacking = set(kinds[1:]).difference(*(_there(project, run, kinds) for run in chosen))
+    if lacking:
+        raise DataError(
+            f"no training run has a tomogram of type {', '.join(sorted(lacking))}; leave it out of --tomogram"
+        )
+
+    def opened(run: str) -> TrainingRun:
+        first, *others = (_tomogram(project, run, k, spacing, recipe.init) for k in _there(project, run, kinds))
+        annotated = project.annotated(run, user, session) if partial else None
+        return TrainingRun(first, project.picks(run, user, session), annotated, tuple(others))
+
+    sides = [[opened(run) for run in names] for names in (chosen, held)]
     counts = [sum(len(r.picks) for r in side) for side in sides]
     out.print(
         f"training on {', '.join(chosen)} ({counts[0]} particles), validating on {', '.join(held)} ({counts[1]})",
@@ -152,6 +155,12 @@ def _check_seeds(folder: Path, seeds: int) -> None:
         raise DataError(f"{folder} holds a training of several seeds; add --seeds, or give another --out")
     if (folder / "recipe.json").exists() and seeds > 1:
         raise DataError(f"{folder} holds a training of one seed; leave out --seeds, or give another --out")
+
+
+def _there(project: Project, run: str, kinds: Sequence[str]) -> list[str]:
+    """The first of these types of tomogram, and those others that a run has."""
+    have = {kind for _, kind in project.tomogram_kinds(run)}
+    return [kinds[0], *(kind for kind in kinds[1:] if kind in have)]
 
 
 def _tomogram(project: Project, run: str, kind: str, spacing: float | None, init: Path | None) -> Tomogram:

@@ -22,11 +22,24 @@ __all__ = ["Annotated", "CropDataset", "cut"]
 
 @dataclass(frozen=True)
 class Annotated:
-    """A tomogram with its scaling and its particles, in its own voxels."""
+    """A tomogram with its scaling and its particles, in its own voxels.
+
+    Attributes:
+        tomogram: densities.
+        scaling: theirs.
+        particles: in them.
+        others: further reconstructions of the same voxels, each with its scaling, from which crops are cut, too.
+    """
 
     tomogram: Tomogram
     scaling: Scaling
     particles: Particles
+    others: tuple[tuple[Tomogram, Scaling], ...] = ()
+
+    def seen(self, seed: int) -> tuple[Tomogram, Scaling]:
+        """The reconstruction, of all there are, that a crop of this seed shows."""
+        every = ((self.tomogram, self.scaling), *self.others)
+        return every[int(np.random.default_rng([seed, 1]).integers(len(every)))]
 
     def __deepcopy__(self, _: object) -> Self:
         """Itself: copies of a training task, as for averaged weights, share their tomograms."""
@@ -44,9 +57,10 @@ def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.
     if shape.inside:
         _ignore_beyond(labels, first, shape.stride, annotated.tomogram.shape)
     z, y, x = (s + shape.shift * r for s, r in zip(crop.start, crop.reverse, strict=True))
-    densities = annotated.tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
+    tomogram, scaling = annotated.seen(crop.seed)
+    densities = tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
     turned = tuple(axis for axis, reverse in enumerate(crop.reverse) if reverse)
-    densities = np.flip(annotated.scaling(densities), turned).transpose(crop.axes)
+    densities = np.flip(scaling(densities), turned).transpose(crop.axes)
     labels = np.flip(labels, turned).transpose(crop.axes)
     # copies, since a tensor takes no reversed axis, not even one of a single position
     return densities.copy(order="C"), labels.copy(order="C")

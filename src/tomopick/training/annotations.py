@@ -29,11 +29,13 @@ class TrainingRun:
         picks: the particles in it that are annotated.
         annotated: names of the objects that were looked for; all without it. Others may be anywhere in the run, beside
             those that the picks name.
+        others: further reconstructions of the run, of other types, from which its training crops are cut, too.
     """
 
     tomogram: Tomogram
     picks: Picks
     annotated: frozenset[str] | None = None
+    others: tuple[Tomogram, ...] = ()
 
 
 def learnable(training: Sequence[TrainingRun], objects: Sequence[ParticleObject]) -> frozenset[str]:

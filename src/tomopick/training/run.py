@@ -7,7 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ def train(
     _check(training, validation, out, resume)
     torch.manual_seed(recipe.seed)
     objects = check_objects(objects)
+    validation = [replace(run, others=()) for run in validation]
     start = start_training(recipe, objects, training[0].tomogram.spacing)
     network, recipe, spacing = start.network, start.recipe, start.spacing
     spec = ModelSpec(
@@ -179,14 +180,26 @@ def _annotated(
     spacing: float,
     budget: list[int],
 ) -> Annotated:
-    tomogram = at_spacing(run.tomogram, spacing)
-    size = 4 * int(np.prod(tomogram.shape))
-    if size <= budget[0]:
-        budget[0] -= size
-        whole = tomogram.read((0, 0, 0), tomogram.shape)
-        tomogram = Tomogram(whole, tomogram.spacing, tomogram.name, tomogram.kind)
+    tomogram, *others = (_held(t, spacing, budget) for t in (run.tomogram, *run.others))
+    for other in others:
+        if np.abs(np.subtract(other.shape, tomogram.shape)).max() > 1:
+            raise DataError(
+                f"run '{tomogram.name}': '{other.kind}' has {other.shape} voxels (zyx) of {other.spacing:g} A, and "
+                f"'{tomogram.kind}' {tomogram.shape} of {tomogram.spacing:g} A; they must show the same volume"
+            )
     particles = particles_of(run, objects, known, recipe, tomogram.spacing)
-    return Annotated(tomogram, scaling_of(tomogram, recipe.normalisation), particles)
+    seen = [(t, scaling_of(t, recipe.normalisation)) for t in (tomogram, *others)]
+    return Annotated(*seen[0], particles, tuple(seen[1:]))
+
+
+def _held(tomogram: Tomogram, spacing: float, budget: list[int]) -> Tomogram:
+    """The tomogram at this voxel spacing, in memory as long as there is room."""
+    tomogram = at_spacing(tomogram, spacing)
+    size = 4 * int(np.prod(tomogram.shape))
+    if size > budget[0]:
+        return tomogram
+    budget[0] -= size
+    return replace(tomogram, array=tomogram.read((0, 0, 0), tomogram.shape))
 
 
 def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: int, progress: bool) -> Trainer:
@@ -254,6 +267,7 @@ def _digest(run: TrainingRun) -> dict[str, Any]:
     return {
         "shape": list(run.tomogram.shape),
         "spacing": run.tomogram.spacing,
+        "kinds": [t.kind for t in (run.tomogram, *run.others)],
         "middle_plane_sha256": hashlib.sha256(plane.tobytes()).hexdigest(),
         "picks": len(run.picks),
         "picks_sha256": hashlib.sha256(picks.encode()).hexdigest(),
