@@ -130,3 +130,13 @@ def test_objects_that_are_annotated_in_turns_are_not_taken_for_background(tmp_pa
 
     marked, plain = scores(mark=True), scores(mark=False)
     assert marked > plain + 0.4
+
+
+def test_found_particles_that_nobody_annotated_are_not_held_against_the_scores(of_blobs, tmp_path):
+    """The validation run has eight blobs, four of them annotated: picks of the others say nothing of thresholds."""
+    training, validation = uniform("d", 3, BLOB), uniform("e", 4, BLOB, count=4)
+    few = recipe(epochs=1, learning_rate=1e-5, init=str(of_blobs), ignore_unlabelled=150.0)
+    found = train([training], [validation], [BLOB], few, tmp_path, progress=False).validation_picks.xyz()
+    nearest = np.linalg.norm(found[:, None] - validation.picks.xyz(), axis=2).min(axis=1)
+    assert len(found) >= 4
+    assert nearest.max() <= 150

@@ -38,7 +38,7 @@ from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.reliability import fit_calibration
 from tomopick.tomogram import Tomogram
-from tomopick.training.annotations import TrainingRun, learnable, particles_of
+from tomopick.training.annotations import TrainingRun, judged, learnable, particles_of
 from tomopick.training.start import start_training
 from tomopick.training.task import DenseTask
 
@@ -153,7 +153,7 @@ def train(
     history = pd.DataFrame(task.history).astype({"epoch": int})
     with replacing(out / "history.csv") as temporary:
         history.to_csv(temporary, index=False)
-    return _with_thresholds(model_path, validation, history, task.minutes(), recipe.precision)
+    return _with_thresholds(model_path, validation, history, task.minutes(), recipe)
 
 
 def _check(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], out: Path, resume: bool) -> None:
@@ -275,13 +275,14 @@ def _digest(run: TrainingRun) -> dict[str, Any]:
 
 
 def _with_thresholds(
-    path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float, dtype: str
+    path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float, recipe: Recipe
 ) -> Trained:
     """Calibrate the scores and choose thresholds on the validation runs, and write both into the model."""
     model = load_model(path)
     objects = model.spec.objects
-    raw = Picks.join(find_peaks(score_map(model, run.tomogram, dtype=dtype), objects) for run in validation)
+    found = (find_peaks(score_map(model, r.tomogram, dtype=recipe.precision), objects) for r in validation)
     truth = Picks.join(run.picks for run in validation)
+    raw, truth = (judged(picks, validation, recipe.ignore_unlabelled) for picks in (Picks.join(found), truth))
     runs = [run.tomogram.name for run in validation]
     calibration = fit_calibration(raw, truth, objects, runs)
     picks = calibrated(raw, calibration)
