@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from monai.networks.blocks import Convolution
 from monai.networks.nets import DynUNet as MonaiDynUNet
-from torch import Tensor, nn
+from torch import Tensor
 
-from tomopick.models.heatmap_unet import HeatmapUNet, start_head
+from tomopick.models.padded import PaddedNetwork
 from tomopick.models.registry import register
 
 __all__ = ["DynUNet"]
 
 
 @register("dynunet")
-class DynUNet(nn.Module):
+class DynUNet(PaddedNetwork):
     """The U-Net of nnU-Net (Isensee et al. 2021) as MONAI has it, a score at every second voxel.
 
     A strided convolution comes before it, and batch norm takes the place of instance norm, so that a score does not
@@ -29,13 +27,8 @@ class DynUNet(nn.Module):
         ValueError: fewer than 2 classes, or not three numbers of filters.
     """
 
-    stride = 2
-    halo = 0
-    reach = 1
-    align = 8
     # convolutions of 3: 1 (stem), 2 + 2, 2 + 4 and 4 + 8 on the way down, 4 + 8 and 2 + 4 on the way up, and cells of 8
     context = 48
-    recipe: ClassVar[dict[str, Any]] = HeatmapUNet.recipe
 
     def __init__(self, num_classes: int, filters: tuple[int, int, int] = (16, 48, 128)) -> None:
         super().__init__()
@@ -50,21 +43,6 @@ class DynUNet(nn.Module):
         self.body = body.skip_layers
         self.head = body.output_block.conv.conv
 
-    def start_training(self) -> dict[str, Tensor]:
-        """Start the head as HeatmapUNet's: nearly everything is background. All weights learn at the same rate."""
-        start_head(self.head)
-        return {}
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """Logits (B, num_classes, D/2, H/2, W/2) of crops (B, 1, D, H, W), edges multiples of 8."""
-        return self.classify(self.embed(crops))
-
     def embed(self, tile: Tensor) -> Tensor:
-        """Features (B, F, D/2, H/2, W/2) of a tile (B, 1, D, H, W), edges multiples of 8."""
         features: Tensor = self.body(self.stem(tile))
         return features
-
-    def classify(self, cells: Tensor) -> Tensor:
-        """Logits (B, num_classes, d, h, w) of features (B, F, d, h, w)."""
-        logits: Tensor = self.head(cells)
-        return logits

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import torch
 from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
+from tomopick.models.padded import PaddedNetwork
 from tomopick.models.registry import register
 
-__all__ = ["HeatmapUNet", "start_head"]
+__all__ = ["HeatmapUNet"]
 
 CHANNELS = {"tiny": (12, 28, 56), "small": (16, 48, 128), "base": (32, 96, 240)}
-RARE = 0.01  # the share of each object among all positions that the head starts with
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, rectified: bool = True) -> nn.Module:
@@ -23,15 +21,6 @@ def _convolution(inputs: int, outputs: int, stride: int = 1, rectified: bool = T
         3, inputs, outputs, strides=stride, norm="BATCH", act=act, adn_ordering="NA", bias=False
     )
     return layers
-
-
-@torch.no_grad()
-def start_head(head: nn.Conv3d) -> None:
-    """Start the last layer at what is likely before anything is seen: nearly everything is background."""
-    nn.init.normal_(head.weight, std=1e-2)
-    assert head.bias is not None
-    head.bias.fill_(torch.log(torch.tensor(RARE)).item())
-    head.bias[-1] = 0.0
 
 
 class _Residual(nn.Module):
@@ -46,7 +35,7 @@ class _Residual(nn.Module):
 
 
 @register("heatmap-unet")
-class HeatmapUNet(nn.Module):
+class HeatmapUNet(PaddedNetwork):
     """A 3D U-Net that gives each second voxel a score for each object and for background.
 
     Three levels at 2, 4 and 8 voxels: a strided convolution takes the tomogram to the first at once, so that no layer
@@ -62,29 +51,8 @@ class HeatmapUNet(nn.Module):
         ValueError: fewer than 2 classes, or an unknown size.
     """
 
-    stride = 2
-    halo = 0
-    reach = 1
-    align = 8
     # convolutions: 1 + 2 + 2 (level 2), 8 + 4 (level 4), 16 (level 8); on the way up 4 + 4 and 2 + 2; whole cells of 8
     context = 48
-    recipe: ClassVar[dict[str, Any]] = {
-        "epochs": 100,
-        "positions": 32,
-        "batch_size": 4,
-        "background": 0.0,
-        "class_balanced": True,
-        "balance": 0.0,
-        "positive_radius": 3.0,
-        "clear": 0.0,
-        "hard_negatives": 0.0,
-        "learning_rate": 3e-3,
-        "ema": 0.99,
-        "gamma": 0.0,
-        "object_weight": 64.0,
-        "patience": 50,
-        "augmentation": {"spectrum": 0.3, "wedge": 45.0},
-    }
 
     def __init__(self, num_classes: int, size: str = "small") -> None:
         super().__init__()
@@ -106,25 +74,10 @@ class HeatmapUNet(nn.Module):
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def start_training(self) -> dict[str, Tensor]:
-        """Start the head: nearly everything is background. All weights learn at the same rate."""
-        start_head(self.head)
-        return {}
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """Logits (B, num_classes, D/2, H/2, W/2) of crops (B, 1, D, H, W), edges multiples of 8."""
-        return self.classify(self.embed(crops))
-
     def embed(self, tile: Tensor) -> Tensor:
-        """Features (B, F, D/2, H/2, W/2) of a tile (B, 1, D, H, W), edges multiples of 8."""
         first = self.down1(tile)
         second = self.down2(first)
         third = self.down3(second)
         second = self.joined2(torch.cat([self.up2(third), second], dim=1))
         features: Tensor = self.joined1(torch.cat([self.up1(second), first], dim=1))
         return features
-
-    def classify(self, cells: Tensor) -> Tensor:
-        """Logits (B, num_classes, d, h, w) of features (B, F, d, h, w)."""
-        logits: Tensor = self.head(cells)
-        return logits
