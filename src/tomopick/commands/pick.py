@@ -12,7 +12,7 @@ from tomopick.commands.journal import Journal, ModelRecord, file_digest
 from tomopick.commands.screen import notice, out, progress_bar
 from tomopick.commands.sources import Source, tomograms_of
 from tomopick.errors import DataError, TomopickError
-from tomopick.inference.engine import chosen_stride, fast_dtype
+from tomopick.inference.engine import chosen_dtype, chosen_stride
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.picking import check_picking, pick
 from tomopick.io.picks import TomogramSize, picks_format, write_picks
@@ -22,8 +22,6 @@ from tomopick.objects import object_named
 from tomopick.picks import Picks
 
 __all__ = ["PickOptions", "pick_all", "read_weights"]
-
-DTYPES = ("fp32", "bf16", "fp16", "auto")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class PickOptions:
 
     def record(self) -> dict[str, Any]:
         """The options as JSON can hold them, with the number format that "auto" means here."""
-        dtype = fast_dtype(self.device) if self.dtype == "auto" else self.dtype
+        dtype = chosen_dtype(self.dtype, self.device)
         return asdict(self) | {"dtype": dtype, "mask": None if self.mask is None else str(self.mask)}
 
 
@@ -163,8 +161,7 @@ def pick_all(
 def _check(picks_file: Path, options: PickOptions) -> None:
     """What must not come to light only after an hour of computing: the options, and whether the file can be written."""
     picks_format(picks_file)
-    if options.dtype not in DTYPES:
-        raise TomopickError(f"unknown dtype '{options.dtype}'; choose {', '.join(DTYPES)}")
+    chosen_dtype(options.dtype, options.device)
     if options.threshold is not None and options.expected_precision is not None:
         raise TomopickError("--threshold and --precision both say which picks to keep; give one of them")
     try:

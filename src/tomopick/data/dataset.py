@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from tomopick.data.augment import Intensity
 from tomopick.data.normalise import Scaling
 from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles
+from tomopick.symmetry import turned
 from tomopick.tomogram import Tomogram
 
 __all__ = ["Annotated", "CropDataset", "cut"]
@@ -59,11 +60,9 @@ def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.
     z, y, x = (s + shape.shift * r for s, r in zip(crop.start, crop.reverse, strict=True))
     tomogram, scaling = annotated.seen(crop.seed)
     densities = tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
-    turned = tuple(axis for axis, reverse in enumerate(crop.reverse) if reverse)
-    densities = np.flip(scaling(densities), turned).transpose(crop.axes)
-    labels = np.flip(labels, turned).transpose(crop.axes)
+    way = (crop.axes, crop.reverse)
     # copies, since a tensor takes no reversed axis, not even one of a single position
-    return densities.copy(order="C"), labels.copy(order="C")
+    return turned(scaling(densities), way).copy(order="C"), turned(labels, way).copy(order="C")
 
 
 def _ignore_beyond(labels: NDArray[np.int64], first: NDArray[np.int64], stride: int, size: tuple[int, ...]) -> None:

@@ -25,7 +25,7 @@ from tomopick.models.registry import DenseNetwork, lead
 from tomopick.symmetry import turned
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Progress", "chosen_stride", "dense_pass", "fast_dtype", "keep_freed_memory", "score_map"]
+__all__ = ["Progress", "chosen_dtype", "chosen_stride", "dense_pass", "fast_dtype", "keep_freed_memory", "score_map"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Triple = tuple[int, int, int]
@@ -64,6 +64,19 @@ def fast_dtype(device: str) -> str:
     except OSError:
         return "fp32"
     return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+
+
+def chosen_dtype(dtype: str, device: str) -> str:
+    """The number format, "auto" being the fastest on the device.
+
+    Raises:
+        TomopickError: there is no such format.
+    """
+    if dtype == "auto":
+        return fast_dtype(device)
+    if dtype not in DTYPES:
+        raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
+    return dtype
 
 
 def autocast(device: torch.device, dtype: str) -> AbstractContextManager[object]:
@@ -116,9 +129,7 @@ def score_map(
             orientations.
     """
     network = model.network
-    dtype = fast_dtype(device) if dtype == "auto" else dtype
-    if dtype not in DTYPES:
-        raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
+    dtype = chosen_dtype(dtype, device)
     stride = chosen_stride(network, stride)
     ways = trained_orientations(model, augment)
     tomogram = at_spacing(tomogram, model.spec.spacing)

@@ -28,7 +28,7 @@ from tomopick.data.normalise import scaling_of
 from tomopick.data.sampling import CropShape
 from tomopick.errors import DataError, TomopickError
 from tomopick.evaluation import evaluate
-from tomopick.inference.engine import fast_dtype, keep_freed_memory, score_map
+from tomopick.inference.engine import chosen_dtype, keep_freed_memory, score_map
 from tomopick.inference.peaks import find_peaks
 from tomopick.inference.resample import at_spacing
 from tomopick.models.modelfile import Model, ModelSpec, load_model, save_model
@@ -246,8 +246,7 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 def lightning_precision(precision: str, device: str) -> str:
     """Lightning's name of a recipe's precision on a device."""
-    chosen = fast_dtype(device) if precision == "auto" else precision
-    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[chosen]
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[chosen_dtype(precision, device)]
 
 
 def _provenance(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], recipe: Recipe) -> dict[str, Any]:
