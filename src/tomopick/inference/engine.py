@@ -6,6 +6,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -79,11 +80,6 @@ def chosen_dtype(dtype: str, device: str) -> str:
     return dtype
 
 
-def autocast(device: torch.device, dtype: str) -> AbstractContextManager[object]:
-    """The context in which a network runs at "fp32", "bf16" or "fp16"."""
-    return torch.autocast(device.type, dtype=DTYPES[dtype], enabled=dtype != "fp32")
-
-
 def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
     """The stride, None being 4, or the network's own where that is finer.
 
@@ -95,6 +91,34 @@ def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
     if stride < 1 or network.stride % stride:
         raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
     return stride
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a network looks at, and how.
+
+    Attributes:
+        network: what looks.
+        tomogram: what it reads.
+        scaling: of the densities.
+        device: where it computes.
+        dtype: "fp32", "bf16" or "fp16".
+    """
+
+    network: DenseNetwork
+    tomogram: Readable
+    scaling: Scaling
+    device: torch.device
+    dtype: str
+
+    def read(self, start: Triple, stop: Triple) -> Tensor:
+        """The scaled region ``start <= voxel < stop`` as a batch of one, on the device."""
+        densities = self.scaling(self.tomogram.read(start, stop))
+        return torch.from_numpy(densities)[None, None].to(self.device, memory_format=torch.channels_last_3d)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the network runs in its number format."""
+        return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "fp32")
 
 
 def score_map(
@@ -110,8 +134,8 @@ def score_map(
     """Class probabilities over the whole tomogram.
 
     Grid point i sits at voxel ``stride * i`` of the tomogram at the model's voxel spacing. A stride below the
-    network's own is reached by passes that start at other voxels. At its borders the tomogram is mirrored, as in
-    training.
+    network's own is reached by passes that start at other voxels. Beyond its borders the tomogram is mirrored, or
+    where the network pads there are zeros in its layers, as in training.
 
     Args:
         model: the loaded model.
@@ -144,26 +168,17 @@ def score_map(
             if progress is not None:
                 progress((done + share) / len(ways))
 
-        seen = TurnedTomogram(tomogram, last, way)
-        _add_scores(turned(array, way), network, seen, scaling, stride, torch.device(device), dtype, tell)
+        seen = _Seen(network, TurnedTomogram(tomogram, last, way), scaling, torch.device(device), dtype)
+        _add_scores(turned(array, way), seen, stride, tell)
     if len(ways) > 1:
         array /= len(ways)
     names = tuple(o.name for o in model.spec.objects)
     return ScoreMap(array, stride, (0.0, 0.0, 0.0), tomogram.spacing, names, tomogram.name)
 
 
-def _add_scores(
-    scores: NDArray[np.float32],
-    network: DenseNetwork,
-    tomogram: Readable,
-    scaling: Scaling,
-    stride: int,
-    device: torch.device,
-    dtype: str,
-    progress: Progress,
-) -> None:
+def _add_scores(scores: NDArray[np.float32], seen: _Seen, stride: int, progress: Progress) -> None:
     """Add probabilities to an array (classes, z, y, x) of those of the voxels ``stride * i``, piece by piece."""
-    step = network.stride // stride
+    step = seen.network.stride // stride
     counts = scores.shape[1:]
     shifts = [s for s in product(range(step), repeat=3) if all(a < n for a, n in zip(s, counts, strict=True))]
     for done, (sz, sy, sx) in enumerate(shifts):
@@ -173,7 +188,7 @@ def _add_scores(
             progress((done + share) / len(shifts))
 
         first, size = (sz * stride, sy * stride, sx * stride), (part.shape[1], part.shape[2], part.shape[3])
-        for place, probabilities in _pieces(network, tomogram, scaling, first, size, device, dtype, tell):
+        for place, probabilities in _pieces(seen, first, size, tell):
             part[(slice(None), *place)] += probabilities
 
 
@@ -188,8 +203,9 @@ def dense_pass(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
+    seen = _Seen(network, tomogram, scaling, device, dtype)
     found: NDArray[np.float32] | None = None
-    for place, probabilities in _pieces(network, tomogram, scaling, first, counts, device, dtype, progress):
+    for place, probabilities in _pieces(seen, first, counts, progress):
         if found is None:
             found = np.empty((len(probabilities), *counts), np.float32)
         found[(slice(None), *place)] = probabilities
@@ -198,24 +214,16 @@ def dense_pass(
 
 
 @torch.inference_mode()
-def _pieces(
-    network: DenseNetwork,
-    tomogram: Readable,
-    scaling: Scaling,
-    first: Triple,
-    counts: Triple,
-    device: torch.device,
-    dtype: str,
-    progress: Progress | None,
-) -> Iterator[Piece]:
+def _pieces(seen: _Seen, first: Triple, counts: Triple, progress: Progress | None) -> Iterator[Piece]:
     """The probabilities of `dense_pass`, as they are computed; each place comes once."""
+    network = seen.network
     if network.context:
-        yield from _by_tile(network, tomogram, scaling, first, counts, device, dtype, progress)
+        yield from _by_tile(seen, first, counts, progress)
         return
-    with autocast(device, dtype):
-        cells = _all_cells(network, tomogram, scaling, first, counts, device, progress)
+    with seen.autocast():
+        cells = _all_cells(seen, first, counts, progress)
     for z in range(0, counts[0], SLAB):
-        with autocast(device, dtype):
+        with seen.autocast():
             logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
         place = (slice(z, z + SLAB), slice(None), slice(None))
         yield place, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
@@ -223,29 +231,20 @@ def _pieces(
             progress(0.5 + 0.5 * min(1.0, (z + SLAB) / counts[0]))
 
 
-def _by_tile(
-    network: DenseNetwork,
-    tomogram: Readable,
-    scaling: Scaling,
-    first: Triple,
-    counts: Triple,
-    device: torch.device,
-    dtype: str,
-    progress: Progress | None,
-) -> Iterator[Piece]:
+def _by_tile(seen: _Seen, first: Triple, counts: Triple, progress: Progress | None) -> Iterator[Piece]:
     """`_pieces` of a network that pads: tiles with their context, but none beyond the borders of the pass.
 
     There the network pads, as it would if it had the whole in one tile, and as it does in training.
     """
+    network = seen.network
     step = network.align // network.stride
     plan = list(tiles(counts, PADDED_TILE // network.stride, step))
     for done, tile in enumerate(plan):
         spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, counts, strict=True)]
         start = [f + low for f, (low, _) in zip(first, spans, strict=True)]
         stop = [f + high for f, (_, high) in zip(first, spans, strict=True)]
-        densities = scaling(tomogram.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
-        batch = torch.from_numpy(densities)[None, None].to(device, memory_format=torch.channels_last_3d)
-        with autocast(device, dtype):
+        batch = seen.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+        with seen.autocast():
             cells = network.embed(batch)
             inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
             z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))
@@ -262,24 +261,15 @@ def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int
     return max(0, start * network.stride - network.context), min(end, last + network.context)
 
 
-def _all_cells(
-    network: DenseNetwork,
-    tomogram: Readable,
-    scaling: Scaling,
-    first: Triple,
-    counts: Triple,
-    device: torch.device,
-    progress: Progress | None,
-) -> Tensor:
+def _all_cells(seen: _Seen, first: Triple, counts: Triple, progress: Progress | None) -> Tensor:
     """The network's cells (1, F, *(counts + reach - 1)) that the scores of a pass need."""
+    network = seen.network
     z, y, x = (n + network.reach - 1 for n in counts)
     origin = [f - lead(network) + network.halo for f in first]
     cells: Tensor | None = None
     plan = list(tiles((z, y, x), TILE_CELLS))
     for done, tile in enumerate(plan):
-        densities = scaling(_read(tomogram, tile, origin, network))
-        batch = torch.from_numpy(densities)[None, None].to(device, memory_format=torch.channels_last_3d)
-        part = network.embed(batch)
+        part = network.embed(seen.read(*_region(network, tile, origin)))
         if cells is None:
             cells = part.new_empty((1, part.shape[1], z, y, x))
         cells[(..., *tile.slices)] = part
@@ -289,7 +279,8 @@ def _all_cells(
     return cells
 
 
-def _read(tomogram: Readable, tile: Tile, origin: list[int], network: DenseNetwork) -> NDArray[np.float32]:
+def _region(network: DenseNetwork, tile: Tile, origin: list[int]) -> tuple[Triple, Triple]:
+    """First voxel, and last + 1, of a tile of cells with its halo."""
     z0, y0, x0 = (o + network.stride * a - network.halo for o, a in zip(origin, tile.start, strict=True))
     z1, y1, x1 = (o + network.stride * b + network.halo for o, b in zip(origin, tile.stop, strict=True))
-    return tomogram.read((z0, y0, x0), (z1, y1, x1))
+    return (z0, y0, x0), (z1, y1, x1)
