@@ -49,16 +49,21 @@ class Intensity:
         depth, height, width = densities.shape[1:]
         kz, ky = torch.fft.fftfreq(depth)[:, None, None], torch.fft.fftfreq(height)[:, None]
         kx = torch.fft.rfftfreq(width)
-        transformed = torch.fft.rfftn(densities[0])
+        factors = []
         if self._spectrum and rng.random() < 0.5:
             steps = np.linspace(0, 1, KNOTS)
             gain = 1 + self._spectrum * steps * rng.standard_normal(KNOTS)
             radius = (kz**2 + ky**2 + kx**2).sqrt() / 0.75**0.5
-            transformed *= torch.from_numpy(np.interp(radius.numpy(), steps, gain).astype(np.float32))
+            factors.append(torch.from_numpy(np.interp(radius.numpy(), steps, gain).astype(np.float32)))
         if self._wedge and rng.random() < 0.5:
             # the tilt axis is y: an image at some tilt holds the plane of x and z at that angle from x. Each side loses
             # its own share, as near the tomogram's borders in x, where images of one side do not reach
             least, most = np.tan(np.radians(FULL_TILT - self._wedge * rng.random(2)))
-            transformed *= ((kz <= kx * most) & (-kz <= kx * least)) | ((kx == 0) & (kz == 0))
+            factors.append(((kz <= kx * most) & (-kz <= kx * least)) | ((kx == 0) & (kz == 0)))
+        if not factors:
+            return densities
+        transformed = torch.fft.rfftn(densities[0])
+        for factor in factors:
+            transformed *= factor
         filtered: Tensor = torch.fft.irfftn(transformed, s=(depth, height, width))[None]
         return filtered
