@@ -17,8 +17,11 @@ from machine import Machine, peak_memory_gb
 from measure import (
     TimedPicks,
     answer,
+    interval_words,
     make_folder,
     markdown_table,
+    mean_f1,
+    ratio_cells,
     recipe_of,
     timed_pick,
     training_arguments,
@@ -156,13 +159,7 @@ def score_lines(found: Tested) -> list[str]:
 def f1_lines(found: Tested) -> list[str]:
     """Scores with the thresholds for F1, as a Markdown table."""
     rows = [
-        [
-            name,
-            f"{score.precision:.3f}",
-            f"{score.recall:.3f}",
-            f"{score.f1:.3f}",
-            f"{found.for_f1.thresholds[name]:.3f}",
-        ]
+        [name, *ratio_cells(score)[:3], f"{found.for_f1.thresholds[name]:.3f}"]
         for name, score in found.for_f1.by_object.items()
     ]
     return markdown_table(["object", "precision", "recall", "F1", "threshold"], rows)
@@ -179,22 +176,18 @@ def reliability_lines(table: pd.DataFrame) -> list[str]:
 
 def _score_cells(score: ObjectScore) -> list[str]:
     counts = [str(n) for n in (score.tp + score.fn, score.tp, score.fp, score.fn)]
-    ratios = [f"{v:.3f}" for v in (score.precision, score.recall, score.f1, score.f_beta)]
-    interval = "{:.3f} to {:.3f}".format(*score.score_interval) if score.score_interval else ""
     precision = "" if score.average_precision is None else f"{score.average_precision:.3f}"
     error = "" if score.localisation_error_angstrom is None else f"{score.localisation_error_angstrom:.1f}"
-    return [*counts, *ratios, interval, precision, error]
+    return [*counts, *ratio_cells(score), precision, error]
 
 
 def result_lines(name: str, found: Tested, training: list[str], memory: list[str]) -> list[str]:
     """The whole page of results, as Markdown."""
     network = found.scores["fp32"]
-    interval = " (95 % over runs, rough with so few: {:.3f} to {:.3f})".format(*network.interval or (0, 0))
-    weighted = [found.for_f1.by_object[o.name].f1 for o in found.objects if o.weight]
     return [
         f"# {name} on {', '.join(network.runs)}",
         "",
-        f"Weighted F4 **{network.score:.3f}**{interval if network.interval else ''}; "
+        f"Weighted F4 **{network.score:.3f}**{interval_words(network)}; "
         f"in bfloat16 {found.scores['bf16'].score:.3f}; blob detector {found.blobs.score:.3f}.",
         "",
         *Machine().lines(),
@@ -203,8 +196,8 @@ def result_lines(name: str, found: Tested, training: list[str], memory: list[str
         "",
         *score_lines(found),
         "",
-        f"With thresholds for F1, in bfloat16: mean F1 of the {len(weighted)} objects that count "
-        f"**{sum(weighted) / len(weighted):.3f}**.",
+        f"With thresholds for F1, in bfloat16: mean F1 of the objects that have a weight "
+        f"**{mean_f1(found.for_f1, found.objects):.3f}**.",
         "",
         *f1_lines(found),
         "",

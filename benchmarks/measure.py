@@ -10,14 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tomopick.atomic import replacing
 from tomopick.commands.screen import progress_bar
 from tomopick.commands.train import read_recipe
 from tomopick.errors import DataError, TomopickError
+from tomopick.evaluation import Evaluation, ObjectScore
 from tomopick.inference.picking import pick
 from tomopick.models.modelfile import Model, ModelSpec
+from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
@@ -27,8 +30,11 @@ __all__ = [
     "Losses",
     "TimedPicks",
     "answer",
+    "interval_words",
     "make_folder",
     "markdown_table",
+    "mean_f1",
+    "ratio_cells",
     "recipe_of",
     "timed_pick",
     "training_arguments",
@@ -136,6 +142,22 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
     """The lines of a Markdown table: the first column text, the others numbers."""
     rule = ["---", *["---:"] * (len(columns) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
+
+
+def ratio_cells(score: ObjectScore) -> list[str]:
+    """Precision, recall, F1, F-beta and the interval of F-beta, as cells of a table."""
+    ratios = [f"{v:.3f}" for v in (score.precision, score.recall, score.f1, score.f_beta)]
+    return [*ratios, "{:.3f} to {:.3f}".format(*score.score_interval) if score.score_interval else ""]
+
+
+def interval_words(score: Evaluation) -> str:
+    """The interval of the whole score, to stand behind it; nothing without one."""
+    return " (95 % over runs, rough with so few: {:.3f} to {:.3f})".format(*score.interval) if score.interval else ""
+
+
+def mean_f1(score: Evaluation, objects: Sequence[ParticleObject]) -> float:
+    """The mean F1 of the objects that have a weight."""
+    return float(np.mean([score.by_object[o.name].f1 for o in objects if o.weight > 0]))
 
 
 def write_results(folder: Path, lines: Sequence[str], facts: dict[str, object], json_file: Path | None) -> None:

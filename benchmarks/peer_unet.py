@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import Machine, peak_memory_gb
-from measure import answer, make_folder, markdown_table, write_results
+from measure import answer, interval_words, make_folder, markdown_table, mean_f1, ratio_cells, write_results
 from monai.data import set_track_meta
 from monai.inferers import sliding_window_inference
 from monai.losses import TverskyLoss
@@ -43,7 +43,7 @@ from tomopick.curves import best_thresholds, threshold_curve
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
 from tomopick.geometry import angstrom_from_voxel, voxel_from_angstrom
-from tomopick.inference.engine import fast_dtype
+from tomopick.inference.engine import chosen_dtype
 from tomopick.io.picks import write_picks
 from tomopick.io.project import Project
 from tomopick.objects import ParticleObject
@@ -58,7 +58,7 @@ LABEL = 0.5  # radius of the sphere that is labelled, in particle radii
 SMALLEST = 0.5  # components smaller than a sphere of this many label radii are dropped
 PLANES = 16  # planes turned into probabilities at once, which bounds memory
 VOXELS_PER_CLASS = 200_000  # crop centres kept for each class and run, evenly spread
-PRECISION = fast_dtype("cpu")
+PRECISION = chosen_dtype("auto", "cpu")
 F4, LOWEST_F4, F1, NONE = "best F4, middle of the plateau", "best F4, lowest", "best F1, middle of the plateau", "none"
 Thresholds = dict[str, float]
 
@@ -288,21 +288,15 @@ def score_lines(scored: Evaluation) -> list[str]:
     rows = []
     for name, one in [*scored.by_object.items(), ("all (weighted)", scored.overall)]:
         counts = [str(n) for n in (one.tp + one.fn, one.tp, one.fp)]
-        ratios = [f"{v:.3f}" for v in (one.precision, one.recall, one.f1, one.f_beta)]
-        interval = "{:.3f} to {:.3f}".format(*one.score_interval) if one.score_interval else ""
         threshold = f"{scored.thresholds[name]:.3f}" if name in scored.thresholds else ""
-        rows.append([name, *counts, *ratios, interval, threshold])
+        rows.append([name, *counts, *ratio_cells(one), threshold])
     columns = ["object", "particles", "TP", "FP", "precision", "recall", "F1", "F4", "F4, 95 %", "threshold"]
     return markdown_table(columns, rows)
 
 
 def choice_lines(scores: Mapping[str, Evaluation], objects: Sequence[ParticleObject]) -> list[str]:
     """Weighted F4 and mean F1 of the objects that have a weight, by the way thresholds were chosen."""
-    weighty = [o.name for o in objects if o.weight > 0]
-    rows = [
-        [how, f"{scored.score:.3f}", f"{np.mean([scored.by_object[name].f1 for name in weighty]):.3f}"]
-        for how, scored in scores.items()
-    ]
+    rows = [[how, f"{scored.score:.3f}", f"{mean_f1(scored, objects):.3f}"] for how, scored in scores.items()]
     return markdown_table(["thresholds, from the validation runs", "weighted F4", "mean F1"], rows)
 
 
@@ -311,7 +305,6 @@ def result_lines(
 ) -> list[str]:
     """The whole page of results, as Markdown."""
     main, done = scores[F4], facts["training"]
-    interval = " (95 % over runs, rough with so few: {:.3f} to {:.3f})".format(*main.interval or (0, 0))
     training = done and [
         f"- trained on {done['runs']}, seed {done['seed']}, {done['minutes']:.1f} minutes, {done['steps']} steps of "
         f"{BATCH} crops of {WINDOW}^3",
@@ -320,7 +313,7 @@ def result_lines(
     return [
         f"# MONAI UNet on {', '.join(main.runs)}",
         "",
-        f"Weighted F4 **{main.score:.3f}**{interval if main.interval else ''}.",
+        f"Weighted F4 **{main.score:.3f}**{interval_words(main)}.",
         "",
         *Machine().lines(),
         f"- peak memory {facts['peak_memory_gb']:.2f} GB",
