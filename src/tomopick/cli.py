@@ -206,7 +206,10 @@ def train(
 
 @app.command()
 def pick(
-    model: Annotated[Path, typer.Argument(help="Model that `tomopick train` left, or the folder of its folds.")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model file, or a folder of models in fold_0, fold_1 and so on."),
+    ],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
     out: Annotated[Path, typer.Option(help="Picks file: .csv (CZII form and score) or .star (RELION).")],
     tomogram: Kind = "",
@@ -256,7 +259,7 @@ def pick(
 
     `tomopick pick model.safetensors ts.mrc --out picks.star --precision 0.9`
 
-    `tomopick pick runs/folds project/config.json --out picks.csv --with runs/other/model.safetensors --augment 4`
+    `tomopick pick first.safetensors project/config.json --out picks.csv --with second.safetensors --augment 4`
     """
     from tomopick.commands.pick import PickOptions, pick_all, read_weights
     from tomopick.commands.sources import split_names
