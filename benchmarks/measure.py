@@ -131,7 +131,7 @@ def training_lines(spec: ModelSpec, history: pd.DataFrame) -> list[str]:
         f"validated on {', '.join(told['validation'])} ({counts[1]})",
         f"- seed {told['recipe']['seed']}, {minutes:.1f} minutes, {epochs} epochs of {60 * minutes / epochs:.1f} s, "
         f"the best of them epoch {told['best_epoch']} (counted from 0)",
-        f"- weighted F4 on the validation run {told['validation_f4']:.3f}",
+        f"- weighted F{told['validation_beta']:g} on the validation run {told['validation_score']:.3f}",
         f"- validation loss below training loss in {below} of {len(history)} epochs",
         "",
         *markdown_table(["loss", "first epoch", "last", "lowest", "sd over batches, mean of epochs"], rows),

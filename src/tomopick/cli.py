@@ -169,6 +169,14 @@ def train(
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.  [default: auto]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]", min=0)] = None,
     seeds: Annotated[int, typer.Option(help="Train this often, with seeds counting up.", min=1)] = 1,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Train this many models, each keeping other runs back; scores are settled on those.", min=2),
+    ] = None,
+    beta: Annotated[float | None, typer.Option(help="Thresholds are for the best F-beta.  [default: 4.0]")] = None,
+    at_precision: Annotated[
+        float | None, typer.Option(help="Thresholds are for this expected precision, such as 0.9, instead.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in OUT.")] = False,
     device: Device = "cpu",
     devices: Annotated[int, typer.Option(help="GPUs; several train together (DDP).", min=1)] = 1,
@@ -176,8 +184,9 @@ def train(
 ) -> None:
     """Train a network on annotated runs; the best model is left at OUT/model.safetensors.
 
-    Runs are split whole: a run is for training or for validation. The score thresholds stored in the model are the
-    best ones for F4 on the validation runs.
+    Runs are split whole: a run is for training or for validation. Calibration and score thresholds stored in the model
+    come from the validation runs. With --folds each run validates once, and all of them decide together: OUT then
+    holds a model in each fold_0, fold_1 and so on, and `tomopick pick OUT` picks with all.
 
     Examples:
 
@@ -185,20 +194,35 @@ def train(
 
     `tomopick train project/config.json --out runs/first --val-runs TS_3 --resume`
 
+    `tomopick train project/config.json --out runs/folds --model heatmap-unet --folds 5 --time-limit 20`
+
     `tomopick train project/config.json --out runs/tuned --init runs/first/model.safetensors --ignore-unlabelled 300`
     """
+    from tomopick.commands.folds import train_project_in_folds
     from tomopick.commands.sources import split_names
     from tomopick.commands.train import read_recipe, resumed_recipe, train_project
+    from tomopick.errors import DataError
     from tomopick.inference.device import chosen_device
 
     changes = {
         "model": model, "epochs": epochs, "time_limit": time_limit, "batch_size": batch_size,
         "learning_rate": learning_rate, "precision": precision, "seed": seed,
-        "init": init and init.resolve(), "ignore_unlabelled": ignore_unlabelled,
+        "init": init and init.resolve(), "ignore_unlabelled": ignore_unlabelled, "beta": beta,
+        "at_precision": at_precision,
     }  # fmt: skip
     written = recipe or (resumed_recipe(out) if resume else None)
+    chosen = read_recipe(written, dict(changes))
+    if folds is not None:
+        if val_runs or seeds > 1:
+            raise DataError("with --folds each run validates in its turn: leave out --val-runs and --seeds")
+        train_project_in_folds(
+            project, out, chosen, folds, kind=tomogram, spacing=voxel_spacing, runs=split_names(train_runs), user=user,
+            session=session, partial=partial, resume=resume, device=chosen_device(device), devices=devices,
+            workers=workers,
+        )  # fmt: skip
+        return
     train_project(
-        project, out, read_recipe(written, dict(changes)), kind=tomogram, spacing=voxel_spacing,
+        project, out, chosen, kind=tomogram, spacing=voxel_spacing,
         training=split_names(train_runs), validation=split_names(val_runs), user=user, session=session,
         partial=partial, seeds=seeds, resume=resume, device=chosen_device(device), devices=devices, workers=workers,
     )  # fmt: skip

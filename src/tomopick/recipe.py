@@ -125,6 +125,12 @@ class Recipe(_Frozen):
         "background_weight.",
     )
     patience: int = Field(default=15, ge=1, description="Stop after this many epochs without a better validation loss.")
+    beta: float = Field(
+        default=4.0, gt=0, description="Thresholds are for the best F-beta: how much more a miss weighs than junk."
+    )
+    at_precision: float | None = Field(
+        default=None, gt=0, le=1, description="Thresholds are for this expected precision, instead."
+    )
     seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bfloat16 where the processor has it, else float32."

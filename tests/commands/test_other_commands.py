@@ -153,4 +153,4 @@ def test_the_help_of_train_tells_the_recipes_defaults():
             if found and name in Recipe.model_fields:
                 told[name] = found[1]
     assert told == {name: str(getattr(Recipe(), name)) for name in told}
-    assert len(told) == 6
+    assert len(told) == 7

@@ -228,3 +228,55 @@ def test_a_recipe_starts_from_its_network_and_a_time_limit_decides_alone(tmp_pat
     assert read_recipe(None, {"time_limit": 5.0, "epochs": 7}).epochs == 7
     with pytest.raises(TomopickError, match="unknown network 'unet'; known: cryoet3dcnn, "):
         read_recipe(None, {"model": "unet"})
+
+
+@pytest.fixture(scope="module")
+def in_folds(command, phantom, recipe, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("folds") / "out"
+    outcome = command("train", phantom, "--out", folder, "--recipe", recipe, "--epochs", 1, "--folds", 3)
+    assert (outcome.code, outcome.complaints) == (0, []), outcome
+    assert "fold 2, 3 of 3" in outcome.out
+    assert "keeping back SIM_2" in outcome.out
+    assert "out_of_fold.csv" in outcome.out
+    return folder
+
+
+def test_a_training_in_folds_leaves_models_that_pick_together(in_folds, succeed, phantom, tmp_path):
+    held = [list(read_spec(in_folds / f"fold_{k}" / "model.safetensors").provenance["validation"]) for k in range(3)]
+    assert held == [["SIM_0"], ["SIM_1"], ["SIM_2"]]
+    assert tp.read_picks(in_folds / "out_of_fold.csv").runs == ["SIM_0", "SIM_1", "SIM_2"]
+    for picture in ("training_progress.png", "thresholds.png"):
+        assert (in_folds / picture).read_bytes().startswith(b"\x89PNG")
+    succeed(
+        "pick", in_folds, phantom, "--out", tmp_path / "picks.csv", "--runs", "SIM_0", "--threshold", 0, "--stride", 8
+    )
+    together = tp.read_picks(tmp_path / "picks.csv")
+    assert together.runs == ["SIM_0"]
+
+
+def test_a_training_in_folds_is_resumed_and_not_mixed_up(in_folds, succeed, refuse, phantom, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(in_folds, folder)
+    words = ("train", phantom, "--out", folder)
+    refuse(*words, "--resume", says=("in folds", "--folds"))
+    refuse(*words, "--resume", "--folds", 2, says=("more folds than 2", "fold_2"))
+    refuse(*words, "--folds", 3, says=("holds a training already", "--resume"))
+    refuse(*words, "--folds", 3, "--val-runs", "SIM_1", says=("--val-runs",))
+    refuse(*words, "--folds", 4, "--resume", says=("4 folds", "at most 3"))
+    refuse("train", phantom, "--out", tmp_path / "new", "--folds", 2, "--train-runs", "SIM_9,SIM_0", says=("SIM_9",))
+    models = [(folder / f"fold_{k}" / "model.safetensors").read_bytes() for k in range(3)]
+    succeed(*words, "--folds", 3, "--resume")
+    assert [(folder / f"fold_{k}" / "model.safetensors").read_bytes() for k in range(3)] == models
+    assert (folder / "out_of_fold.csv").read_bytes() == (in_folds / "out_of_fold.csv").read_bytes()
+
+
+def test_thresholds_are_for_what_was_asked(training, succeed, refuse, phantom, recipe, tmp_path):
+    """More weight on misses lowers them; a precision takes the place of both."""
+    words = ("train", phantom, "--recipe", recipe, *SIDES, "--epochs", 1)
+    asked = {"f1": ("--beta", 1), "f4": (), "precise": ("--at-precision", 1)}
+    found = {}
+    for name, more in asked.items():
+        succeed(*words, "--out", tmp_path / name, *more)
+        found[name] = read_spec(tmp_path / name / "model.safetensors").thresholds
+    assert all(found["f4"][o] < found["f1"][o] <= found["precise"][o] for o in found["f1"])
+    refuse(*words, "--out", tmp_path / "bad", "--at-precision", 1.5, says=("at_precision",))

@@ -26,7 +26,8 @@ NETWORK = choices("heatmap-unet") | {"model": "heatmap-unet", "arguments": {"siz
 
 
 def recipe(**chosen: object) -> Recipe:
-    return Recipe.model_validate(NETWORK | {"positions": 16, "precision": "fp32", "learning_rate": 1e-3} | chosen)
+    plain = {"positions": 16, "precision": "fp32", "learning_rate": 1e-3, "augmentation": {}}
+    return Recipe.model_validate(NETWORK | plain | chosen)
 
 
 def specimen(name: str, seed: int, holes: list[int], spacing: float = 10.0) -> tuple[Tomogram, np.ndarray]:

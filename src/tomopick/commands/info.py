@@ -54,7 +54,8 @@ def _model(path: Path) -> None:
         f"trained on {', '.join(told.get('training', {})) or 'not said'}; "
         f"validated on {', '.join(told.get('validation', {})) or 'not said'}",
         f"epochs {told.get('epochs', '?')}, best {told.get('best_epoch', '?')}, minutes {told.get('minutes', '?')}, "
-        f"seed {recipe.get('seed', '?')}, weighted F4 in validation {float(told.get('validation_f4', 'nan')):.3f}",
+        f"seed {recipe.get('seed', '?')}, weighted F{float(told.get('validation_beta', 4)):g} in validation "
+        f"{float(told.get('validation_score', 'nan')):.3f}",
         f"versions {told.get('versions', {})}",
     )
 

@@ -19,7 +19,7 @@ from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
 from tomopick.training.run import Trained, TrainingRun, train
 
-__all__ = ["read_recipe", "resumed_recipe", "split_runs", "train_project"]
+__all__ = ["check_no_folds", "opened_runs", "read_recipe", "resumed_recipe", "split_runs", "train_project"]
 
 UNLIMITED = 100_000  # epochs
 DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
@@ -55,13 +55,14 @@ def _network_of(spec: ModelSpec) -> dict[str, object]:
 
 
 def resumed_recipe(folder: Path) -> Path:
-    """The recipe of the training in a folder; of several seeds, the first one's.
+    """The recipe of the training in a folder; of several seeds or folds, the first one's.
 
     Raises:
         DataError: no training was started there.
     """
-    of_seeds = sorted(folder.glob("seed_*/recipe.json"), key=lambda path: int(path.parent.name.removeprefix("seed_")))
-    found = [path for path in (folder / "recipe.json", *of_seeds) if path.is_file()]
+    several = [*folder.glob("seed_*/recipe.json"), *folder.glob("fold_*/recipe.json")]
+    several.sort(key=lambda path: int(path.parent.name.partition("_")[2]))
+    found = [path for path in (folder / "recipe.json", *several) if path.is_file()]
     if not found:
         raise DataError(f"{folder} holds no training to go on with; leave out --resume to start one")
     return found[0]
@@ -114,19 +115,8 @@ def train_project(
     _check_seeds(folder, seeds)
     project = project_at(config)
     chosen, held = split_runs(project.runs, training, validation)
-    kinds = split_names(kind) or [kind]
-    lacking = set(kinds[1:]).difference(*(_there(project, run, kinds) for run in chosen))
-    if lacking:
-        raise DataError(
-            f"no training run has a tomogram of type {', '.join(sorted(lacking))}; leave it out of --tomogram"
-        )
-
-    def opened(run: str) -> TrainingRun:
-        first, *others = (_tomogram(project, run, k, spacing, recipe.init) for k in _there(project, run, kinds))
-        annotated = project.annotated(run, user, session) if partial else None
-        return TrainingRun(first, project.picks(run, user, session), annotated, tuple(others))
-
-    sides = [[opened(run) for run in names] for names in (chosen, held)]
+    opened = opened_runs(project, [*chosen, *held], chosen, kind, spacing, recipe.init, user, session, partial)
+    sides = [[opened[run] for run in names] for names in (chosen, held)]
     counts = [sum(len(r.picks) for r in side) for side in sides]
     out.print(
         f"training on {', '.join(chosen)} ({counts[0]} particles), validating on {', '.join(held)} ({counts[1]})",
@@ -149,12 +139,50 @@ def train_project(
     return best
 
 
+def opened_runs(
+    project: Project,
+    names: Sequence[str],
+    training: Sequence[str],
+    kind: str,
+    spacing: float | None,
+    init: Path | None,
+    user: str | None,
+    session: str | None,
+    partial: bool,
+) -> dict[str, TrainingRun]:
+    """Runs of a project with their tomograms and annotations, by name.
+
+    Raises:
+        DataError: none of the training runs has a tomogram of one of the types.
+    """
+    kinds = split_names(kind) or [kind]
+    lacking = set(kinds[1:]).difference(*(_there(project, run, kinds) for run in training))
+    if lacking:
+        raise DataError(
+            f"no training run has a tomogram of type {', '.join(sorted(lacking))}; leave it out of --tomogram"
+        )
+
+    def opened(run: str) -> TrainingRun:
+        first, *others = (_tomogram(project, run, k, spacing, init) for k in _there(project, run, kinds))
+        annotated = project.annotated(run, user, session) if partial else None
+        return TrainingRun(first, project.picks(run, user, session), annotated, tuple(others))
+
+    return {run: opened(run) for run in names}
+
+
 def _check_seeds(folder: Path, seeds: int) -> None:
+    check_no_folds(folder)
     several = any(folder.glob("seed_*/recipe.json"))
     if several and seeds == 1:
         raise DataError(f"{folder} holds a training of several seeds; add --seeds, or give another --out")
     if (folder / "recipe.json").exists() and seeds > 1:
         raise DataError(f"{folder} holds a training of one seed; leave out --seeds, or give another --out")
+
+
+def check_no_folds(folder: Path) -> None:
+    """Raise a DataError if a folder holds a training in folds, which would be mixed up with another."""
+    if any(folder.glob("fold_*/recipe.json")):
+        raise DataError(f"{folder} holds a training in folds; add --folds, or give another --out")
 
 
 def _there(project: Project, run: str, kinds: Sequence[str]) -> list[str]:
@@ -173,13 +201,13 @@ def _tomogram(project: Project, run: str, kind: str, spacing: float | None, init
 
 
 def _tell(best: Trained, folder: Path, caption: str) -> None:
-    spec = read_spec(best.model)
-    rows = [[name, f"{value:.2f}"] for name, value in spec.thresholds.items()]
-    table("Score thresholds, best F4 on the validation runs", ["object", "threshold"], rows)
+    found = best.validation
+    rows = [[name, f"{value:.3f}"] for name, value in found.thresholds.items()]
+    table("Score thresholds, from the validation runs", ["object", "threshold"], rows)
     epochs = len(best.history)
     out.print(
         f"{epochs} epochs, best validation loss {best.history['val_loss'].min():.4f}, "
-        f"weighted F4 on the validation runs {spec.provenance['validation_f4']:.3f}\n"
+        f"weighted F{found.beta:g} on the validation runs {found.score:.3f}\n"
         f"model   {folder / 'model.safetensors'}\n"
         f"curve   {folder / 'training_progress.png'}  ({caption})",
         highlight=False, markup=False, soft_wrap=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from monai.transforms import Compose, RandGaussianNoise, RandGaussianSmooth, RandScaleIntensity, RandShiftIntensity
@@ -14,12 +16,15 @@ __all__ = ["Intensity"]
 
 KNOTS = 8  # frequencies, from 0 to the corner of the cube, between which a random gain runs straight
 FULL_TILT = 60.0  # degrees; most tilt series end here
+TILTED = 0.6  # share of the crops whose tilts end earlier
 
 
 class Intensity:
     """Gain by frequency, tilt range, contrast, brightness, noise and blur, as an `Augmentation` says.
 
-    Reproducible from a seed. The first two come before the others, as the microscope comes before the noise.
+    Reproducible from a seed. The first two come before the others, as the microscope comes before the noise. Tilts that
+    are lost leave either nothing, as where they were not taken, or noise of the same amplitudes at each frequency, as
+    where they were but did not see this part of the specimen, near the tomogram's borders in x.
     """
 
     def __init__(self, augmentation: Augmentation) -> None:
@@ -45,25 +50,47 @@ class Intensity:
         return changed
 
     def _filtered(self, densities: Tensor, rng: np.random.Generator) -> Tensor:
-        """Densities (1, D, H, W), each frequency times a random smooth gain and those beyond a random tilt left out."""
-        depth, height, width = densities.shape[1:]
-        kz, ky = torch.fft.fftfreq(depth)[:, None, None], torch.fft.fftfreq(height)[:, None]
-        kx = torch.fft.rfftfreq(width)
-        factors = []
-        if self._spectrum and rng.random() < 0.5:
-            steps = np.linspace(0, 1, KNOTS)
-            gain = 1 + self._spectrum * steps * rng.standard_normal(KNOTS)
-            radius = (kz**2 + ky**2 + kx**2).sqrt() / 0.75**0.5
-            factors.append(torch.from_numpy(np.interp(radius.numpy(), steps, gain).astype(np.float32)))
-        if self._wedge and rng.random() < 0.5:
-            # the tilt axis is y: an image at some tilt holds the plane of x and z at that angle from x. Each side loses
-            # its own share, as near the tomogram's borders in x, where images of one side do not reach
-            least, most = np.tan(np.radians(FULL_TILT - self._wedge * rng.random(2)))
-            factors.append(((kz <= kx * most) & (-kz <= kx * least)) | ((kx == 0) & (kz == 0)))
-        if not factors:
+        """Densities (1, D, H, W), each frequency times a random smooth gain, and those beyond a random tilt lost."""
+        shape = densities.shape[1:]
+        gained, tilted = rng.random(2) < (0.5 if self._spectrum else 0.0, TILTED if self._wedge else 0.0)
+        if not (gained or tilted):
             return densities
         transformed = torch.fft.rfftn(densities[0])
-        for factor in factors:
-            transformed *= factor
-        filtered: Tensor = torch.fft.irfftn(transformed, s=(depth, height, width))[None]
+        if gained:
+            transformed *= self._gain(shape, rng)
+        if tilted:
+            lost = self._lost(shape, rng)
+            if rng.random() < 0.5:
+                transformed[lost] = 0
+            else:
+                noise = np.random.default_rng(int(rng.integers(2**31))).standard_normal(shape, dtype=np.float32)
+                other = torch.fft.rfftn(torch.from_numpy(noise))[lost]
+                transformed[lost] = transformed[lost].abs() * other / other.abs().clamp_min(1e-12)
+        filtered: Tensor = torch.fft.irfftn(transformed, s=shape)[None]
         return filtered
+
+    def _gain(self, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """A factor for each frequency that changes smoothly with its radius."""
+        steps = np.linspace(0, 1, KNOTS)
+        gain = 1 + self._spectrum * steps * rng.standard_normal(KNOTS)
+        kz, ky, kx = _frequencies(shape)
+        radius = (kz**2 + ky**2 + kx**2).sqrt() / 0.75**0.5
+        factor: Tensor = torch.from_numpy(np.interp(radius.numpy(), steps, gain)).float()
+        return factor
+
+    def _lost(self, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """Which frequencies no tilt shows, where the tilts of each side end at an angle of their own.
+
+        The tilt axis is y: an image at some tilt holds the plane of x and z at that angle from x.
+        """
+        least, most = np.tan(np.radians(FULL_TILT - self._wedge * rng.random(2)))
+        kz, ky, kx = _frequencies(shape)
+        kept = ((kz <= kx * most) & (-kz <= kx * least)) | ((kx == 0) & (kz == 0))
+        lost: Tensor = (~kept).expand(-1, len(ky), -1)
+        return lost
+
+
+def _frequencies(shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Those of a real Fourier transform, along z, y and x, in cycles a voxel."""
+    depth, height, width = shape
+    return torch.fft.fftfreq(depth)[:, None, None], torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)

@@ -1,4 +1,4 @@
-"""A training from annotated tomograms to a model file: `train` resolves, fits and measures."""
+"""A training from annotated tomograms to a model file: `fit` resolves and fits, `train` measures it, too."""
 
 from __future__ import annotations
 
@@ -21,41 +21,51 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from tomopick.atomic import replacing
-from tomopick.calibration import calibrated
-from tomopick.curves import probability_thresholds
 from tomopick.data.dataset import Annotated
 from tomopick.data.normalise import scaling_of
 from tomopick.data.sampling import CropShape
 from tomopick.errors import DataError, TomopickError
-from tomopick.evaluation import evaluate
-from tomopick.inference.engine import chosen_dtype, keep_freed_memory, score_map
-from tomopick.inference.peaks import find_peaks
+from tomopick.evaluation import Evaluation
+from tomopick.inference.engine import chosen_dtype, keep_freed_memory
 from tomopick.inference.resample import at_spacing
-from tomopick.models.modelfile import Model, ModelSpec, load_model, save_model
+from tomopick.models.modelfile import Model, ModelSpec, load_model, read_spec, save_model
 from tomopick.models.registry import field, lead
 from tomopick.objects import ParticleObject, check_objects
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
-from tomopick.reliability import fit_calibration
 from tomopick.tomogram import Tomogram
-from tomopick.training.annotations import TrainingRun, judged, learnable, particles_of
+from tomopick.training.annotations import TrainingRun, learnable, particles_of
 from tomopick.training.start import start_training
 from tomopick.training.task import DenseTask
+from tomopick.training.thresholds import raw_picks, settle
 
-__all__ = ["Trained", "TrainingRun", "train"]
+__all__ = ["Fitted", "Trained", "TrainingRun", "fit", "train"]
 
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
-UNKNOWN_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the fitting of a network leaves: the model file, without thresholds, and the losses by epoch."""
+
+    model: Path
+    history: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves: the model file, the losses by epoch, and the picks on the validation runs."""
+    """What a training leaves: the model file, the losses by epoch, and how it does on the validation runs.
+
+    Attributes:
+        validation_picks: all of them, with calibrated scores.
+        validation: their score with the thresholds that were chosen on them.
+    """
 
     model: Path
     history: pd.DataFrame
     validation_picks: Picks
+    validation: Evaluation
 
 
 class _KeepBest(Callback):  # type: ignore[misc]
@@ -102,18 +112,44 @@ def train(
     workers: int = 0,
     progress: bool = True,
 ) -> Trained:
-    """Train a network and leave its best model at ``out/model.safetensors``.
+    """Train a network, and calibrate it and choose its thresholds on the validation runs; arguments as for `fit`.
+
+    Raises:
+        TomopickError: as `fit`.
+    """
+    fitted = fit(
+        training, validation, objects, recipe, out, resume=resume, device=device, devices=devices, workers=workers,
+        progress=progress,
+    )  # fmt: skip
+    picks, result = settle([fitted.model], raw_picks(fitted.model, validation, recipe), validation, recipe)
+    return Trained(fitted.model, fitted.history, picks, result)
+
+
+def fit(
+    training: Sequence[TrainingRun],
+    validation: Sequence[TrainingRun],
+    objects: Sequence[ParticleObject],
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    devices: int = 1,
+    workers: int = 0,
+    progress: bool = True,
+) -> Fitted:
+    """Fit a network and leave its best model at ``out/model.safetensors``.
 
     Beside it: ``recipe.json``, ``history.csv``, ``checkpoints/last.ckpt`` and TensorBoard logs. The best epoch is the
-    one of the lowest validation loss; the score thresholds are those of the best F-beta (beta 4) on validation runs.
+    one of the lowest validation loss.
 
     Args:
         training: runs to learn from.
-        validation: other runs, for the choice of the epoch and the thresholds.
+        validation: other runs, for the choice of the epoch.
         objects: what to find.
         recipe: all choices.
         out: folder, made if need be.
-        resume: go on from the last finished epoch of a training in ``out``.
+        resume: go on from the last finished epoch of a training in ``out``; one that has finished stays as it is.
         device: "cpu", "cuda" or "auto".
         devices: how many; more than one trains with DistributedDataParallel.
         workers: processes that cut crops.
@@ -124,6 +160,9 @@ def train(
     """
     keep_freed_memory()
     _check(training, validation, out, resume)
+    model_path = out / "model.safetensors"
+    if resume and _finished(model_path, recipe):
+        return Fitted(model_path, pd.read_csv(out / "history.csv"))
     torch.manual_seed(recipe.seed)
     objects = check_objects(objects)
     validation = [replace(run, others=()) for run in validation]
@@ -142,7 +181,6 @@ def train(
     known, budget = learnable(training, objects), [IN_MEMORY]
     sides = [[_annotated(r, objects, known, recipe, spacing, budget) for r in side] for side in (training, validation)]
     task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers)
-    model_path = out / "model.safetensors"
     trainer = _trainer(recipe, out, _KeepBest(model_path, spec), device, devices, progress)
     with replacing(out / "recipe.json") as temporary:
         temporary.write_text(recipe.model_dump_json(indent=2) + "\n")
@@ -153,7 +191,22 @@ def train(
     history = pd.DataFrame(task.history).astype({"epoch": int})
     with replacing(out / "history.csv") as temporary:
         history.to_csv(temporary, index=False)
-    return _with_thresholds(model_path, validation, history, task.minutes(), recipe)
+    _mark_finished(model_path, {"epochs": len(history), "minutes": round(task.minutes(), 2)})
+    return Fitted(model_path, history)
+
+
+def _finished(path: Path, recipe: Recipe) -> bool:
+    """Whether a training with this recipe has come to its end."""
+    if not path.is_file():
+        return False
+    told = read_spec(path).provenance
+    return "minutes" in told and told["recipe"] == recipe.model_dump(mode="json")
+
+
+def _mark_finished(path: Path, facts: dict[str, Any]) -> None:
+    model = load_model(path)
+    spec = model.spec.model_copy(update={"provenance": model.spec.provenance | facts})
+    save_model(path, Model(model.network, spec, model.name))
 
 
 def _check(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], out: Path, resume: bool) -> None:
@@ -271,29 +324,3 @@ def _digest(run: TrainingRun) -> dict[str, Any]:
         "picks": len(run.picks),
         "picks_sha256": hashlib.sha256(picks.encode()).hexdigest(),
     }
-
-
-def _with_thresholds(
-    path: Path, validation: Sequence[TrainingRun], history: pd.DataFrame, minutes: float, recipe: Recipe
-) -> Trained:
-    """Calibrate the scores and choose thresholds on the validation runs, and write both into the model."""
-    model = load_model(path)
-    objects = model.spec.objects
-    found = (find_peaks(score_map(model, r.tomogram, dtype=recipe.precision), objects) for r in validation)
-    truth = Picks.join(run.picks for run in validation)
-    raw, truth = (judged(picks, validation, recipe.ignore_unlabelled) for picks in (Picks.join(found), truth))
-    runs = [run.tomogram.name for run in validation]
-    calibration = fit_calibration(raw, truth, objects, runs)
-    picks = calibrated(raw, calibration)
-    # an object that was not found at all tells nothing about its threshold
-    chosen = probability_thresholds(picks, truth, objects, runs=runs)
-    thresholds = {o.name: UNKNOWN_THRESHOLD for o in objects} | chosen
-    result = evaluate(picks, truth, objects, runs=runs, thresholds=thresholds)
-    provenance = model.spec.provenance | {
-        "epochs": len(history), "minutes": round(minutes, 2), "validation_f4": result.score
-    }  # fmt: skip
-    spec = model.spec.model_copy(
-        update={"thresholds": thresholds, "calibration": calibration, "provenance": provenance}
-    )
-    save_model(path, Model(model.network, spec, model.name))
-    return Trained(path, history, picks)

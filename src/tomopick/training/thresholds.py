@@ -1,0 +1,64 @@
+"""What picks on runs that a model was not trained on say of its scores: calibration and thresholds, for its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tomopick.calibration import calibrated, threshold_for_precision
+from tomopick.curves import probability_thresholds
+from tomopick.evaluation import Evaluation, evaluate
+from tomopick.inference.engine import score_map
+from tomopick.inference.peaks import find_peaks
+from tomopick.models.modelfile import Model, load_model, save_model
+from tomopick.picks import Picks
+from tomopick.recipe import Recipe
+from tomopick.reliability import fit_calibration
+from tomopick.training.annotations import TrainingRun, judged
+
+__all__ = ["raw_picks", "settle"]
+
+UNKNOWN = 0.5
+"""The F-beta that is supposed to be within reach of an object that validation runs say nothing about."""
+
+
+def raw_picks(path: Path, runs: Sequence[TrainingRun], recipe: Recipe) -> Picks:
+    """The picks of a model in runs, down to the floor of peak finding, that their annotations can judge.
+
+    Scores are those of the network, not calibrated.
+    """
+    model = load_model(path)
+    found = [find_peaks(score_map(model, r.tomogram, dtype=recipe.precision), model.spec.objects) for r in runs]
+    return judged(Picks.join(found), runs, recipe.ignore_unlabelled)
+
+
+def settle(models: Sequence[Path], raw: Picks, runs: Sequence[TrainingRun], recipe: Recipe) -> tuple[Picks, Evaluation]:
+    """Fit a calibration and choose thresholds on picks in runs not trained on, and write both into the models' files.
+
+    Args:
+        models: one model, or those of all folds, whose scores are then taken to be alike.
+        raw: of `raw_picks`, each run's by a model that was not trained on it.
+        runs: all that were picked.
+        recipe: tells what thresholds are for.
+
+    Returns:
+        The picks with calibrated scores, and what they are worth with these thresholds.
+    """
+    objects = load_model(models[0]).spec.objects
+    names = [run.tomogram.name for run in runs]
+    truth = judged(Picks.join(run.picks for run in runs), runs, recipe.ignore_unlabelled)
+    calibration = fit_calibration(raw, truth, objects, names)
+    picks = calibrated(raw, calibration)
+    if recipe.at_precision is not None:
+        thresholds = threshold_for_precision(picks, objects, recipe.at_precision)
+    else:
+        # an object that was not found at all tells nothing about its threshold
+        unknown = {o.name: UNKNOWN / (1 + recipe.beta**2) for o in objects}
+        thresholds = unknown | probability_thresholds(picks, truth, objects, recipe.beta, names)
+    result = evaluate(picks, truth, objects, beta=recipe.beta, runs=names, thresholds=thresholds)
+    for path in models:
+        model = load_model(path)
+        told = model.spec.provenance | {"validation_beta": recipe.beta, "validation_score": result.score}
+        spec = model.spec.model_copy(update={"thresholds": thresholds, "calibration": calibration, "provenance": told})
+        save_model(path, Model(model.network, spec, model.name))
+    return picks, result
