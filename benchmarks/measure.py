@@ -130,7 +130,7 @@ def training_lines(spec: ModelSpec, history: pd.DataFrame) -> list[str]:
         f"- trained on {', '.join(told['training'])} ({counts[0]} particles), "
         f"validated on {', '.join(told['validation'])} ({counts[1]})",
         f"- seed {told['recipe']['seed']}, {minutes:.1f} minutes, {epochs} epochs of {60 * minutes / epochs:.1f} s, "
-        f"the best of them epoch {told['best_epoch']} (counted from 0)",
+        f"the model is that of epoch {told['epoch']} (counted from 0)",
         f"- weighted F{told['validation_beta']:g} on the validation run {told['validation_score']:.3f}",
         f"- validation loss below training loss in {below} of {len(history)} epochs",
         "",

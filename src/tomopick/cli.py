@@ -260,6 +260,9 @@ def pick(
     precision: Annotated[
         float | None, typer.Option(help="Keep picks down to this expected precision, such as 0.9, instead.")
     ] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="Where two objects are found in one place, keep the likelier alone.")
+    ] = False,
     mask: Annotated[Path | None, typer.Option(help="Volume of the tomogram's shape, above 0 where to look.")] = None,
     border: Annotated[float, typer.Option(help="Angstrom to keep clear at each face.", min=0)] = 0.0,
     dtype: Annotated[str, typer.Option(help="Numbers: fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
@@ -291,7 +294,7 @@ def pick(
 
     where = chosen_device(device)
     options = PickOptions(
-        tomogram, voxel_spacing, stride, threshold, border, mask, dtype, precision, where, pixels, augment
+        tomogram, voxel_spacing, stride, threshold, border, mask, dtype, precision, where, pixels, augment, exclusive
     )
     failures = pick_all(
         [model, *(others or [])], inputs, out, options, weights=read_weights(weights), runs=split_names(runs),

@@ -32,6 +32,11 @@ class Augmentation(_Frozen):
         description="tilt-axis: half turns, which leave the missing wedge where it is; z: also quarter turns about z; "
         "all: every quarter turn of the cube.",
     )
+    turn: float = Field(
+        default=0.0, ge=0, le=180, description="Turn four crops of five about z by up to this, in degrees, either way."
+    )
+    lean: float = Field(default=0.0, ge=0, le=90, description="And these about y and x, by up to this.")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="And make these larger or smaller by up to this share.")
     contrast: float = Field(default=0.2, ge=0, description="Scale by 1 +- this.")
     brightness: float = Field(default=0.1, ge=0, description="Shift by +- this, in deviations.")
     noise: float = Field(default=0.3, ge=0, description="Gaussian noise of up to this deviation, on every second crop.")
@@ -46,8 +51,8 @@ class Augmentation(_Frozen):
         default=0.0,
         ge=0,
         lt=60,
-        description="On every second crop, leave out tilts beyond 60 less up to this, in degrees, "
-        "on each side by itself.",
+        description="On three crops of five, lose the tilts beyond 60 less up to this, in degrees, on each side by "
+        "itself: to nothing on one half of them, to noise on the other.",
     )
 
 
@@ -124,7 +129,14 @@ class Recipe(_Frozen):
         description="Weight of a position of an object, one of background weighing 1; takes the place of "
         "background_weight.",
     )
-    patience: int = Field(default=15, ge=1, description="Stop after this many epochs without a better validation loss.")
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="best: the epoch with the lowest validation loss makes the model; last: the last one does, and "
+        "validation chooses nothing but thresholds.",
+    )
+    patience: int = Field(
+        default=15, ge=1, description="With keep best, stop after this many epochs without a better validation loss."
+    )
     beta: float = Field(
         default=4.0, gt=0, description="Thresholds are for the best F-beta: how much more a miss weighs than junk."
     )

@@ -116,3 +116,14 @@ def test_an_expected_precision_keeps_the_picks_that_reach_it(succeed, model, pha
     assert found.objects == [n for n in every.objects if every.where(name=n).scores().max() >= wanted]
     for name in found.objects:
         assert found.where(name=name).scores().mean() >= wanted - 1e-5
+
+
+def test_exclusive_picks_keep_one_object_in_one_place(succeed, model, phantom, tmp_path):
+    from tomopick.inference.peaks import likelier
+
+    words = ("pick", model, phantom, "--out", tmp_path / "picks.csv", *TOGETHER, "--threshold", 0.05)
+    succeed(*words, "--exclusive")
+    objects = tp.load_model(model).spec.objects
+    every = together([model], phantom, thresholds=dict.fromkeys([o.name for o in objects], 0.05))
+    assert_same_picks(tp.read_picks(tmp_path / "picks.csv"), likelier(every, objects), 5)
+    assert len(likelier(every, objects)) < len(every)

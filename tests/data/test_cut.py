@@ -12,7 +12,7 @@ import torch
 from tomopick.data.augment import Intensity
 from tomopick.data.dataset import Annotated, CropDataset, cut
 from tomopick.data.normalise import Scaling
-from tomopick.data.sampling import Crop, CropShape, Particles, Sampler
+from tomopick.data.sampling import Crop, CropShape, Particles, Sampler, random_pose
 from tomopick.models.registry import build, field, lead
 from tomopick.recipe import Augmentation, Recipe
 from tomopick.symmetry import orientations
@@ -68,6 +68,45 @@ def test_orientations_turn_the_whole_crop():
     assert np.array_equal(reversed_x[:, :, 1:], plain[:, :, :0:-1])
     swapped, _ = cut(source, Crop(0, (4, 4, 4), (0, 2, 1), (False, False, False), 0), SHAPE)
     assert np.array_equal(swapped, plain.transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize(("axes", "reverse"), ALL[::7])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_posed_crop_shows_its_particles_where_its_labels_say(axes, reverse, inside):
+    shape = CropShape(field=2, lead=0, stride=2, positions=24, inside=inside)
+    rng = np.random.default_rng(3)
+    centres = np.array([[40.0, 42, 60], [52, 66, 48], [60, 50, 72]])
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in (100, 110, 120)], indexing="ij"), axis=-1)
+    volume = sum((i + 1) * np.exp(-((grid - c) ** 2).sum(-1) / 8) for i, c in enumerate(centres))
+    for _ in range(3):
+        pose = random_pose(Augmentation(turn=180, lean=20, scale=0.1), np.random.default_rng(rng.integers(99)))
+        assert pose is None or np.isclose(abs(np.cbrt(np.linalg.det(pose)) - 1), 0, atol=0.1)
+        crop = Crop(0, (30, 31, 35), axes, reverse, 0, pose)
+        densities, labels = cut(annotated(volume, centres, [0, 1, 2], reach=3.0), crop, shape)
+        for name in range(3):
+            found = np.argwhere(labels == name)
+            if len(found):
+                # its peak, of another height each, lies in the middle of the positions that are labelled with it
+                near = densities[tuple(slice(max(0, 2 * low - 4), 2 * high + 5) for low, high in _bounds(found))]
+                assert near.max() == pytest.approx(name + 1, rel=0.35)
+                at = np.argwhere(densities == near.max())[0]
+                assert np.linalg.norm(at - 2 * found.mean(axis=0)) < 2
+
+
+def _bounds(found: np.ndarray) -> np.ndarray:
+    return np.stack([found.min(axis=0), found.max(axis=0)], axis=1)
+
+
+def test_the_pose_of_none_and_of_unity_are_the_same_crop():
+    volume = np.random.default_rng(0).normal(size=(60, 70, 80))
+    source = annotated(volume, np.array([[30.0, 30, 30]]), [0], reach=3.0)
+    shape = CropShape(field=2, lead=0, stride=2, positions=16, inside=True)
+    for reverse in [(False, False, False), (True, False, True)]:
+        for start in [(10, 12, 14), (-8, 50, 60)]:
+            plain = cut(source, Crop(0, start, (0, 1, 2), reverse, 0), shape)
+            posed = cut(source, Crop(0, start, (0, 1, 2), reverse, 0, np.eye(3)), shape)
+            np.testing.assert_allclose(plain[0], posed[0], atol=1e-5)
+            assert np.array_equal(plain[1], posed[1])
 
 
 @pytest.mark.parametrize("start", [(-30, -5, 2), (15, 28, 40), (-100, 0, 100)])

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from tomopick.errors import DataError
-from tomopick.inference.peaks import CROWDING, FLOOR, find_peaks, inside
+from tomopick.inference.peaks import CROWDING, FLOOR, find_peaks, inside, likelier
 from tomopick.inference.scoremap import ScoreMap
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
@@ -89,18 +89,31 @@ def test_crowding_sets_the_excluded_distance():
 
 
 @pytest.mark.parametrize("winner", ["small", "large"])
-def test_of_two_objects_in_one_place_the_better_one_stays(winner):
+def test_two_objects_in_one_place_are_both_found_and_the_likelier_is_one_of_them(winner):
     scores = {"small": 0.4, "large": 0.4, winner: 0.5}
     at = (400.0, 400.0, 400.0)
     found = find_peaks(painted([(name, at, score) for name, score in scores.items()]), OBJECTS)
-    assert found.objects == [winner]
+    assert sorted(found.objects) == ["large", "small"]
+    assert likelier(found, OBJECTS).objects == [winner]
 
 
-def test_two_objects_exclude_each_other_within_the_smaller_radius():
+def test_two_objects_exclude_each_other_within_the_smaller_radius_and_in_the_same_run():
     near = CROWDING * SMALL.radius
-    for distance, names in ((near - 15, ["large"]), (near + 15, ["large", "small"])):
-        peaks = [("large", (400.0, 400.0, 400.0), 0.6), ("small", (400.0 + distance, 400.0, 400.0), 0.4)]
-        assert find_peaks(painted(peaks, stride=2, grid=(40, 44, 48)), OBJECTS).objects == names
+    for distance, names in ((near - 1, ["large"]), (near + 1, ["large", "small"])):
+        picks = Picks.join(
+            [Picks.of("a", "small", [[400 + distance, 400, 400]], 0.4), Picks.of("a", "large", [[400, 400, 400]], 0.6)]
+        )
+        assert sorted(likelier(picks, OBJECTS).objects) == names
+    apart = Picks.join([Picks.of("a", "small", [[400, 400, 400]], 0.4), Picks.of("b", "large", [[400, 400, 400]], 0.6)])
+    assert len(likelier(apart, OBJECTS)) == 2
+    assert len(likelier(Picks.empty(), OBJECTS)) == 0
+
+
+def test_the_likelier_keep_their_columns_and_no_more_than_the_best_of_a_crowd():
+    # the middle one, excluded by the first, excludes nothing: the third stays
+    row = [("small", 0.0, 0.9), ("large", 0.6, 0.8), ("small", 1.2, 0.7)]
+    picks = Picks.join(Picks.of("a", name, [[x * SMALL.radius, 0, 0]], score) for name, x, score in row)
+    assert likelier(picks, OBJECTS).scores().tolist() == [0.9, 0.7]
 
 
 def test_thresholds_are_those_of_each_object():
@@ -141,7 +154,7 @@ def test_picks_keep_their_distance_and_take_their_scores_from_the_map(seed, stri
             assert pdist(mine.xyz()).min() >= crowding * obj.radius - 1e-6
         assert np.isin(mine.scores().astype(np.float32), scores.array[index]).all()
         assert (mine.scores() >= FLOOR).all()
-    small, large = (found.where(name=o.name) for o in OBJECTS)
+    small, large = (likelier(found, OBJECTS, crowding=crowding).where(name=o.name) for o in OBJECTS)
     if len(small) and len(large):
         distance, _ = cKDTree(large.xyz()).query(small.xyz())
         assert distance.min() >= crowding * SMALL.radius - 1e-6

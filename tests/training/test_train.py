@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tomopick.errors import DataError, TomopickError
 from tomopick.evaluation import evaluate
-from tomopick.models.modelfile import load_model
+from tomopick.models.modelfile import load_model, save_model
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.recipe import Augmentation, Recipe
@@ -97,6 +97,22 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
         trained = fit(out, resume=True)
     assert epochs == {2, 3}
     return out, trained
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_model_is_that_of_the_epoch_that_the_recipe_keeps(tmp_path, monkeypatch, keep):
+    def judged(self: training_task.DenseTask, *_: object) -> None:
+        self.val_losses = [[3.0, 1.0, 2.0, 4.0][self.current_epoch]]
+        self.log("val_loss", self.val_losses[0], batch_size=1)
+
+    monkeypatch.setattr(training_task.DenseTask, "validation_step", judged)
+    recipe = RECIPE.model_copy(update={"keep": keep})
+    kept = []
+    monkeypatch.setattr(training_run, "save_model", lambda path, model: kept.append(model) or save_model(path, model))
+    fitted = training_run.fit(TRAINING, VALIDATION, [BLOB], recipe, tmp_path, progress=False)
+    told = load_model(fitted.model).spec.provenance
+    assert (told["epoch"], told["validation_loss"]) == {"best": (1, 1.0), "last": (3, 4.0)}[keep]
+    assert len(kept) == {"best": 2, "last": 4}[keep] + 1  # and once more when the training has finished
 
 
 def test_the_loss_falls_and_the_blobs_are_found(whole):

@@ -53,7 +53,7 @@ def _model(path: Path) -> None:
     _say(
         f"trained on {', '.join(told.get('training', {})) or 'not said'}; "
         f"validated on {', '.join(told.get('validation', {})) or 'not said'}",
-        f"epochs {told.get('epochs', '?')}, best {told.get('best_epoch', '?')}, minutes {told.get('minutes', '?')}, "
+        f"epochs {told.get('epochs', '?')}, the model's {told.get('epoch', '?')}, minutes {told.get('minutes', '?')}, "
         f"seed {recipe.get('seed', '?')}, weighted F{float(told.get('validation_beta', 4)):g} in validation "
         f"{float(told.get('validation_score', 'nan')):.3f}",
         f"versions {told.get('versions', {})}",

@@ -39,6 +39,7 @@ class PickOptions:
     device: str
     pixels: bool
     augment: int = 1
+    exclusive: bool = False
 
     def record(self) -> dict[str, Any]:
         """The options as JSON can hold them, with the number format that "auto" means here."""
@@ -221,6 +222,7 @@ def _pick_one(source: Source, label: str, together: Ensemble, options: PickOptio
             device=options.device,
             dtype=options.dtype,
             expected_precision=options.expected_precision,
+            exclusive=options.exclusive,
             progress=tell,
         )
     journal.sizes[source.name] = size

@@ -28,6 +28,8 @@ DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
 def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
     """The network's own recipe, with the choices of a JSON file, and then the changes that are not None.
 
+    Of the augmentation, a file may name some choices and leave the rest.
+
     A time limit without a number of epochs decides alone. Where the training starts from a model, the network and its
     arguments are the model's if nothing else is said.
     """
@@ -40,7 +42,11 @@ def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
             chosen.setdefault("epochs", UNLIMITED)
         if chosen.get("init") is not None:
             chosen = _network_of(read_spec(Path(str(chosen["init"])))) | chosen
-        return Recipe.model_validate(choices(str(chosen.get("model", DEFAULT_MODEL))) | chosen)
+        own = choices(str(chosen.get("model", DEFAULT_MODEL)))
+        augmentation = chosen.get("augmentation")
+        if isinstance(augmentation, dict):  # what it does not say stays as the network has it
+            chosen["augmentation"] = own.get("augmentation", {}) | augmentation
+        return Recipe.model_validate(own | chosen)
     except OSError as error:
         raise DataError(f"cannot read the recipe {path}: {error.strerror}") from error
     except ValueError as error:
@@ -130,7 +136,7 @@ def train_project(
             train(sides[0], sides[1], project.objects, one, where, resume=resume, device=device, devices=devices,
                   workers=workers)
         )  # fmt: skip
-    best = min(results, key=lambda r: float(r.history["val_loss"].min()))
+    best = min(results, key=lambda r: float(read_spec(r.model).provenance["validation_loss"]))
     if seeds > 1:
         with replacing(folder / "model.safetensors") as temporary:
             shutil.copyfile(best.model, temporary)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -54,22 +55,49 @@ def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.
     on, so that the positions of the turned crop are still the voxels that the labels were made for.
     """
     first = np.asarray(crop.start) + shape.lead
-    labels = annotated.particles.label_grid(first, shape.stride, shape.positions)
-    if shape.inside:
-        _ignore_beyond(labels, first, shape.stride, annotated.tomogram.shape)
-    z, y, x = (s + shape.shift * r for s, r in zip(crop.start, crop.reverse, strict=True))
+    start = np.asarray(crop.start) + shape.shift * np.asarray(crop.reverse)
     tomogram, scaling = annotated.seen(crop.seed)
-    densities = tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
+    if crop.pose is None:
+        particles = annotated.particles
+        z, y, x = (int(s) for s in start)
+        densities = tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
+    else:
+        middle = np.asarray(crop.start) + (shape.edge - 1) / 2
+        centres = middle + (annotated.particles.centres - middle) @ np.linalg.inv(crop.pose).T
+        particles = replace(annotated.particles, centres=centres)
+        densities = _posed(tomogram, crop.pose, middle, start, shape.edge)
+    labels = particles.label_grid(first, shape.stride, shape.positions)
+    if shape.inside:
+        labels[_beyond(crop, shape, tomogram.shape)] = IGNORE
     way = (crop.axes, crop.reverse)
     # copies, since a tensor takes no reversed axis, not even one of a single position
     return turned(scaling(densities), way).copy(order="C"), turned(labels, way).copy(order="C")
 
 
-def _ignore_beyond(labels: NDArray[np.int64], first: NDArray[np.int64], stride: int, size: tuple[int, ...]) -> None:
-    """Let positions that lie outside of the tomogram count nothing: there its mirror image stands."""
-    for axis, (start, n) in enumerate(zip(first, size, strict=True)):
-        places = start + stride * np.arange(labels.shape[axis])
-        labels[(slice(None),) * axis + ((places < 0) | (places >= n),)] = IGNORE
+def _posed(
+    tomogram: Tomogram, pose: NDArray[np.float64], middle: NDArray[np.float64], start: NDArray[np.int64], edge: int
+) -> NDArray[np.float32]:
+    """The crop of this first voxel and edge, where voxel ``v`` shows what is at ``middle + pose (v - middle)``."""
+    ends = start[:, None] + np.array([0, edge - 1]) - middle[:, None]
+    reach = np.abs(pose) @ np.abs(ends).max(axis=1)
+    low = np.floor(middle - reach).astype(int)
+    high = np.ceil(middle + reach).astype(int) + 2
+    box = tomogram.read(tuple(low.tolist()), tuple(high.tolist()))
+    offset = middle + pose @ (start - middle) - low
+    posed: NDArray[np.float32] = affine_transform(box, pose, offset, (edge,) * 3, order=1, mode="nearest")
+    return posed
+
+
+def _beyond(crop: Crop, shape: CropShape, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which score positions lie outside of the tomogram, where its mirror image stands: they count nothing."""
+    middle = np.asarray(crop.start) + (shape.edge - 1) / 2
+    steps = np.arange(shape.positions) * shape.stride + shape.lead - (shape.edge - 1) / 2
+    away = steps[:, None, None], steps[:, None], steps
+    outside = np.zeros((shape.positions,) * 3, dtype=np.bool_)
+    for axis, weights in enumerate(np.eye(3) if crop.pose is None else crop.pose):
+        place = middle[axis] + sum(w * a for w, a in zip(weights, away, strict=True) if w)
+        outside |= (place < 0) | (place > size[axis] - 1)
+    return outside
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):

@@ -9,14 +9,16 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
-from tomopick.recipe import Recipe
+from tomopick.recipe import Augmentation, Recipe
 from tomopick.symmetry import orientations
 
-__all__ = ["IGNORE", "Crop", "CropShape", "Particles", "Sampler"]
+__all__ = ["IGNORE", "Crop", "CropShape", "Particles", "Sampler", "random_pose"]
 
 IGNORE = -100
 LEAST_REACH = 0.9  # voxels; the voxel nearest to a point is at most half a cube's diagonal, 0.87 voxels, from it
+POSED = 0.8  # share of the crops that are turned freely, where some are
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -164,13 +166,33 @@ class Particles:
 
 @dataclass(frozen=True)
 class Crop:
-    """One training crop: its run, first voxel (zyx), orientation and the seed of its other random changes."""
+    """One training crop: its run, first voxel (zyx), orientation and the seed of its other random changes.
+
+    Attributes:
+        pose: (3, 3), zyx; where not None, what the crop shows at an offset from its middle is what the tomogram has at
+            the pose times that offset.
+    """
 
     run: int
     start: tuple[int, int, int]
     axes: tuple[int, int, int]
     reverse: tuple[bool, bool, bool]
     seed: int
+    pose: Floats | None = None
+
+
+def random_pose(augmentation: Augmentation, rng: np.random.Generator) -> Floats | None:
+    """How a crop is turned and scaled, (3, 3) in zyx as `Crop.pose`; None where it stays as it is.
+
+    Nothing is drawn where the augmentation does not ask for it.
+    """
+    if not (augmentation.turn or augmentation.lean or augmentation.scale) or rng.random() > POSED:
+        return None
+    about_z, about_y, about_x, scale = rng.uniform(-1, 1, size=4)
+    lean = augmentation.lean
+    angles = (augmentation.turn * about_z, lean * about_y, lean * about_x)
+    turned = np.asarray(Rotation.from_euler("zyx", angles, degrees=True).as_matrix())[::-1, ::-1]
+    return np.asarray(turned * (1 + augmentation.scale * scale))
 
 
 @dataclass
@@ -199,7 +221,8 @@ class Sampler:
         for i in rng.permutation(len(placed)):
             run, start = placed[i]
             axes, reverse = allowed[rng.integers(len(allowed))]
-            crops.append(Crop(run, start, axes, reverse, int(rng.integers(2**31))))
+            seed = int(rng.integers(2**31))
+            crops.append(Crop(run, start, axes, reverse, seed, random_pose(self.recipe.augmentation, rng)))
         return crops
 
     def fixed(self, per_particle: int = 1) -> list[Crop]:

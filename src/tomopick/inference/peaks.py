@@ -1,10 +1,11 @@
-"""From a score map to picks: local maxima, refined between grid points, one particle in one place."""
+"""From a score map to picks: local maxima of each object's scores, refined between grid points."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
@@ -16,7 +17,7 @@ from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.tomogram import LazyArray
 
-__all__ = ["FLOOR", "find_peaks", "inside"]
+__all__ = ["CROWDING", "FLOOR", "find_peaks", "inside", "likelier"]
 
 FLOOR = 0.05  # maxima below this are never looked at
 CROWDING = 0.8  # two particles of one object are at least this share of its radius apart
@@ -35,8 +36,7 @@ def find_peaks(
 
     A pick is a local maximum of its object's probability that no better one of the object excludes within
     ``crowding`` times its radius. Its place is the centre of mass of the probabilities about the maximum; its score is
-    the maximum. Where picks of two objects lie within the smaller of their radii (times ``crowding``), the one with
-    the higher score stays.
+    the maximum. Two objects may have picks in one place: `likelier` settles that, best on calibrated scores.
 
     Args:
         scores: the map.
@@ -52,16 +52,28 @@ def find_peaks(
         voxels = voxel_from_grid(_refined(scores.array[index], grid, scores.stride), scores.stride, scores.offset)
         xyz = angstrom_from_voxel(voxels, scores.spacing)
         kept = _not_crowded(xyz, values, np.full(len(values), crowding * obj.radius))
-        found.append((xyz[kept], values[kept], index))
-    xyz = np.concatenate([f[0] for f in found])
-    values = np.concatenate([f[1] for f in found])
-    which = np.concatenate([np.full(len(f[1]), f[2]) for f in found]).astype(int)
-    radii = crowding * np.array([o.radius for o in objects])
-    kept = _not_crowded(xyz, values, radii[which])
-    return Picks.join(
-        Picks.of(scores.name, obj.name, xyz[kept][which[kept] == i], values[kept][which[kept] == i])
-        for i, obj in enumerate(objects)
-    )
+        found.append(Picks.of(scores.name, obj.name, xyz[kept], values[kept]))
+    return Picks.join(found)
+
+
+def likelier(picks: Picks, objects: Sequence[ParticleObject], *, crowding: float = CROWDING) -> Picks:
+    """The picks without those of objects that another object excludes from their place.
+
+    Where picks of two objects in a run lie within the smaller of their radii (times ``crowding``), the one with the
+    higher score stays. Of equal scores the first object's does.
+
+    Args:
+        picks: with scores that compare between objects, as calibrated ones do.
+        objects: all that the picks name.
+        crowding: share of the radius.
+    """
+    radius = {o.name: crowding * o.radius for o in objects}
+    kept = []
+    for _, part in picks.table.groupby("run", sort=False):
+        here = Picks(part)
+        radii = np.array([radius[name] for name in part["object"]])
+        kept.append(part.iloc[_not_crowded(here.xyz(), here.scores(), radii)])
+    return Picks(pd.concat(kept)) if kept else picks
 
 
 def inside(

@@ -9,7 +9,7 @@ from tomopick.errors import DataError
 from tomopick.inference.augmented import trained_orientations
 from tomopick.inference.engine import Progress, chosen_stride, keep_freed_memory, score_map
 from tomopick.inference.ensemble import Ensemble
-from tomopick.inference.peaks import FLOOR, find_peaks, inside
+from tomopick.inference.peaks import FLOOR, find_peaks, inside, likelier
 from tomopick.models.modelfile import Model
 from tomopick.picks import Picks
 from tomopick.tomogram import LazyArray, Tomogram
@@ -26,6 +26,7 @@ def pick(
     augment: int = 1,
     thresholds: Mapping[str, float] | None = None,
     expected_precision: float | None = None,
+    exclusive: bool = False,
     floor: float = FLOOR,
     mask: LazyArray | None = None,
     border: float = 0.0,
@@ -49,6 +50,8 @@ def pick(
             with.
         expected_precision: keep, instead of any thresholds, the picks of each object down to the score where this
             share of them is expected to be right. It counts the picks of this tomogram, within mask and border.
+        exclusive: keep one object in one place: the likelier, of those that pass their thresholds. Thresholds for
+            F-beta are chosen without this, for with a beta above 1 a doubtful pick is worth more than none.
         floor: least raw score of any pick; of several models, the mean of what they make of it.
         mask: a volume of the tomogram's shape, above 0 where picks may be.
         border: Angstrom to keep clear at each face.
@@ -78,7 +81,8 @@ def pick(
     least = together.thresholds(floor) if thresholds is None else thresholds
     if expected_precision is not None:
         least = threshold_for_precision(found, objects, expected_precision)
-    return Picks.join(found.where(name=o.name, min_score=least.get(o.name)) for o in objects)
+    kept = Picks.join(found.where(name=o.name, min_score=least.get(o.name)) for o in objects)
+    return likelier(kept, objects) if exclusive else kept
 
 
 def check_picking(together: Ensemble, stride: int | None, augment: int, expected_precision: float | None) -> None:

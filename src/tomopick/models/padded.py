@@ -37,8 +37,8 @@ class PaddedNetwork(nn.Module):
         "ema": 0.99,
         "gamma": 0.0,
         "object_weight": 64.0,
-        "patience": 50,
-        "augmentation": {"spectrum": 0.3, "wedge": 45.0},
+        "keep": "last",
+        "augmentation": {"spectrum": 0.3, "wedge": 52.0},
     }
     head: nn.Conv3d
 

@@ -68,19 +68,24 @@ class Trained:
     validation: Evaluation
 
 
-class _KeepBest(Callback):  # type: ignore[misc]
-    """Writes the model when its validation loss is the lowest so far. Stands before the EMA, whose weights it keeps."""
+class _Keep(Callback):  # type: ignore[misc]
+    """Writes the model after each epoch, or only where its validation loss is the lowest so far.
 
-    def __init__(self, path: Path, spec: ModelSpec) -> None:
-        self.path, self.spec = path, spec
+    Stands before the EMA, whose weights it keeps.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec, every: bool) -> None:
+        self.path, self.spec, self.every = path, spec, every
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: DenseTask) -> None:
         loss = float(np.mean(pl_module.val_losses)) if pl_module.val_losses else float("nan")
-        if trainer.sanity_checking or not loss < pl_module.best:
+        better = loss < pl_module.best
+        if trainer.sanity_checking or not (better or self.every):
             return
-        pl_module.best = loss
+        if better:
+            pl_module.best = loss
         if trainer.is_global_zero:
-            found = {"best_epoch": trainer.current_epoch, "best_validation_loss": loss}
+            found = {"epoch": trainer.current_epoch, "validation_loss": loss}
             provenance = self.spec.provenance | found
             save_model(self.path, Model(pl_module.network, self.spec.model_copy(update={"provenance": provenance})))
 
@@ -138,10 +143,10 @@ def fit(
     workers: int = 0,
     progress: bool = True,
 ) -> Fitted:
-    """Fit a network and leave its best model at ``out/model.safetensors``.
+    """Fit a network and leave the model at ``out/model.safetensors``.
 
-    Beside it: ``recipe.json``, ``history.csv``, ``checkpoints/last.ckpt`` and TensorBoard logs. The best epoch is the
-    one of the lowest validation loss.
+    Beside it: ``recipe.json``, ``history.csv``, ``checkpoints/last.ckpt`` and TensorBoard logs. The recipe says whether
+    the model is that of the lowest validation loss or that of the last epoch.
 
     Args:
         training: runs to learn from.
@@ -181,7 +186,7 @@ def fit(
     known, budget = learnable(training, objects), [IN_MEMORY]
     sides = [[_annotated(r, objects, known, recipe, spacing, budget) for r in side] for side in (training, validation)]
     task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers)
-    trainer = _trainer(recipe, out, _KeepBest(model_path, spec), device, devices, progress)
+    trainer = _trainer(recipe, out, _Keep(model_path, spec, recipe.keep == "last"), device, devices, progress)
     with replacing(out / "recipe.json") as temporary:
         temporary.write_text(recipe.model_dump_json(indent=2) + "\n")
     with warnings.catch_warnings():
@@ -255,15 +260,16 @@ def _held(tomogram: Tomogram, spacing: float, budget: list[int]) -> Tomogram:
     return replace(tomogram, array=tomogram.read((0, 0, 0), tomogram.shape))
 
 
-def _trainer(recipe: Recipe, out: Path, best: _KeepBest, device: str, devices: int, progress: bool) -> Trainer:
+def _trainer(recipe: Recipe, out: Path, keep: _Keep, device: str, devices: int, progress: bool) -> Trainer:
     callbacks: list[Callback] = [
-        best,
+        keep,
         WeightAveraging(avg_fn=moving_average(recipe.ema)),
-        EarlyStopping("val_loss", patience=recipe.patience, check_on_train_epoch_end=True),
         ModelCheckpoint(
             out / "checkpoints", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
         ),
     ]
+    if recipe.keep == "best":
+        callbacks.append(EarlyStopping("val_loss", patience=recipe.patience, check_on_train_epoch_end=True))
     bar = progress and sys.stdout.isatty()
     if bar:
         callbacks.append(RichProgressBar())
