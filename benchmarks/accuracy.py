@@ -33,7 +33,7 @@ from tomopick.blobs import find_blobs
 from tomopick.commands.evaluate import card_of
 from tomopick.commands.sources import project_at, split_names
 from tomopick.commands.train import train_project
-from tomopick.curves import best_thresholds
+from tomopick.curves import best_thresholds, probability_thresholds
 from tomopick.evaluation import Evaluation, ObjectScore, evaluate
 from tomopick.io.project import Project
 from tomopick.models.memory import measure_memory
@@ -113,7 +113,7 @@ def tested(projects: tuple[Project, Project], model: Model, runs: list[str], hel
     found = {p: Picks.join(picked[run][p].picks for run in runs) for p in PRECISIONS}
     scores = {p: evaluate(found[p], asked, objects, runs=runs, thresholds=model.spec.thresholds) for p in PRECISIONS}
     seen = Picks.join(timed_pick(model, t, FAST).picks for t in validation)
-    for_f1 = model.spec.thresholds | best_thresholds(seen, known, objects, beta=1, runs=held)
+    for_f1 = model.spec.thresholds | probability_thresholds(seen, known, objects, beta=1, runs=held)
     blobs = {t.name: find_blobs(t, objects) for t in [*validation, *tomograms]}
     thresholds = best_thresholds(Picks.join(blobs[r] for r in held), known, objects, runs=held)
     return Tested(

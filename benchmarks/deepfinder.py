@@ -1,9 +1,10 @@
-"""CryoET3DCNN beside DeepFinder on the small simulated tomograms that DeepFinder ships for its own tests.
+"""A network of tomopick beside DeepFinder on the small simulated tomograms that DeepFinder ships for its own tests.
 
 FOLDER holds, for N = 1 to 7, tomoN_data.h5 (data set "dataset"), tomoN_objlist.xml (27 true particles of nine classes,
 in voxels) and tomoN_deepfinder_result.xml (what DeepFinder published that it finds there, with cluster sizes).
-Trains on tomograms 1 to 5, tests on 6 and 7. With five tomograms none is spared for validation: epoch and thresholds
-are chosen on a copy of tomogram 5, which the network has seen; `--spare` keeps 5 out of the training instead.
+Trains on tomograms 1 to 5, tests on 6 and 7. With five tomograms none is spared for validation: thresholds, and the
+epoch of a network that chooses one, come from a copy of tomogram 5, which the network has seen; `--spare` keeps 5 out
+of the training instead.
 The files do not say their voxel size, so it is taken as 10 A. A particle is found by a pick of its class within 5
 voxels. The lists call the first axis of the arrays x and the last z: so the particles lie on the bundle's label volumes
 (tomoN_target.h5).
@@ -55,8 +56,10 @@ def parsed() -> argparse.Namespace:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="DeepFinder's test tomograms, particles and results")
-    training_arguments(parser, minutes=20, epochs=400, patience=100)
-    parser.add_argument("--window", type=int, default=64, help="edge of the network's window, voxels (%(default)s)")
+    training_arguments(parser, minutes=20, epochs=None, patience=None)
+    parser.add_argument("--network", default="heatmap-unet", help="as `tomopick train --model` (%(default)s)")
+    parser.add_argument("--init", type=Path, metavar="MODEL", help="start from this model, trained on something else")
+    parser.add_argument("--window", type=int, help="edge of CryoET3DCNN's window, voxels (64)")
     parser.add_argument("--spare", action="store_true", help="do not train on tomogram 5, which validates")
     return parser.parse_args()
 
@@ -125,19 +128,19 @@ def count_lines(results: Mapping[str, Evaluation]) -> list[str]:
 
 
 def result_lines(
-    results: Mapping[str, Evaluation], timed: Mapping[str, TimedPicks], training: list[str], validated: str
+    name: str, results: Mapping[str, Evaluation], timed: Mapping[str, TimedPicks], training: list[str], validated: str
 ) -> list[str]:
     """The whole page of results, as Markdown."""
     seconds = ", ".join(f"{run} {t.seconds:.1f} s ({t.milliseconds:.3f} ms a position)" for run, t in timed.items())
     return [
-        f"# CryoET3DCNN and DeepFinder on {' and '.join(TEST)}",
+        f"# {name} and DeepFinder on {' and '.join(TEST)}",
         "",
         *Machine().lines(),
         f"- peak memory {peak_memory_gb():.2f} GB",
         *training,
         "",
         "A hit is a true particle with a pick of its class within 5 voxels; counts are those of both test tomograms.",
-        f"CryoET3DCNN's thresholds are the best on {validated} for F1, and for F4 (those in the model file).",
+        f"{name}'s thresholds are the best on {validated} for F1, and for F4 (those in the model file).",
         "DeepFinder's picks are all those that it published, with no threshold on the cluster size;",
         "its network may have been trained on these tomograms.",
         "",
@@ -145,7 +148,7 @@ def result_lines(
         "",
         *count_lines(results),
         "",
-        f"Picking in fp32, a score every 4 voxels: {seconds}.",
+        f"Picking in fp32: {seconds}.",
     ]
 
 
@@ -153,7 +156,8 @@ def main() -> None:
     """Train, test, and print both beside each other."""
     args = parsed()
     published = Picks.join(particles(args.folder / f"{run}_deepfinder_result.xml", run) for run in TEST)
-    recipe = recipe_of(args, arguments={"window": args.window})
+    network: dict[str, object] = {"init": args.init} if args.init else {"model": args.network}
+    recipe = recipe_of(args, **network | ({"arguments": {"window": args.window}} if args.window else {}))
     project = as_project(args.folder, args.out)
     validation = [VALIDATION if args.spare else SEEN]
     trained = train_project(
@@ -173,8 +177,8 @@ def main() -> None:
     own = model.spec.thresholds  # stands in for a class that was not found in validation
     for_f1 = own | best_thresholds(trained.validation_picks, known, OBJECTS, beta=1, runs=validation)
     results = {
-        "CryoET3DCNN": scored(picks, truth, for_f1),
-        "CryoET3DCNN, F4 thresholds": scored(picks, truth, own),
+        recipe.model: scored(picks, truth, for_f1),
+        f"{recipe.model}, F4 thresholds": scored(picks, truth, own),
         "DeepFinder": scored(published, truth, {}),
     }
     facts = {
@@ -186,7 +190,7 @@ def main() -> None:
         "pooled_f1": {name: pooled_f1(result) for name, result in results.items()},
         "scores": {name: result.to_json() for name, result in results.items()},
     }
-    lines = result_lines(results, timed, training_lines(model.spec, trained.history), validation[0])
+    lines = result_lines(recipe.model, results, timed, training_lines(model.spec, trained.history), validation[0])
     write_results(args.out, lines, facts, args.json)
 
 
