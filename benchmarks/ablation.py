@@ -1,10 +1,11 @@
-"""Train a network with each choice of its recipe changed in turn, for the same short time, and judge all alike.
+"""Train a network with each choice of its recipe changed in turn, equally long, and judge all alike.
 
-Each trial trains on four runs of CONFIG for so many minutes on one core and is judged on one other run, in CONFIG and,
-if given, in JUDGE_CONFIG (the same run as a whole tomogram): by the weighted F4, and the mean F1 of the objects that
-have a weight, with the best threshold of each object on that very run, so that the choice of thresholds plays no part.
-The validation run is the judged one; the default recipe takes nothing from it but thresholds, which are not used here.
-Test runs are not touched. Trials that finished are kept in DIR and not repeated; the table, in Markdown, shows all.
+Each trial trains on four runs of CONFIG, crops of whole tomograms, on one core, and is judged on what lies outside of
+these crops in the whole tomograms of the same runs (WHOLE), and on the whole of a fifth run: by the weighted F4, and by
+the mean F1 of the objects that have a weight. Each takes the best threshold of each object on the judged particles, so
+that the choice of thresholds plays no part. The crop of the fifth run is the validation run, from which networks that
+keep the last epoch take nothing but thresholds. Test runs are not touched. Trials that finished are kept in DIR and not
+repeated; the table, in Markdown, shows all of them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -32,8 +32,10 @@ from tomopick.evaluation import Evaluation, evaluate
 from tomopick.inference.engine import score_map
 from tomopick.inference.peaks import find_peaks
 from tomopick.models.modelfile import Model, load_model
+from tomopick.picks import Picks
 
 TRAIN, JUDGED = ["TS_6_4", "TS_6_6", "TS_69_2", "TS_73_6"], "TS_86_3"
+SPACING = 10.0  # Angstrom
 SPHERES = {"positive_radius": 8.0, "positive_share": 0.5, "tversky": 1.0, "object_weight": None, "balance": 0.5}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
@@ -62,10 +64,14 @@ VARIANTS: dict[str, dict[str, object]] = {
 def parsed() -> argparse.Namespace:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path, help="copick project with the runs of the CZII challenge")
-    parser.add_argument("--judge-config", type=Path, metavar="CONFIG", help="project with the judged run as a whole")
+    parser.add_argument("config", type=Path, help="copick project with crops of the CZII challenge's runs")
+    parser.add_argument("whole", type=Path, help="copick project with the same runs as whole tomograms")
+    parser.add_argument("--box", type=int, nargs=2, default=(160, 475), metavar=("LOW", "HIGH"),
+                        help="where in the whole the crops were cut, voxels of y and of x (%(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for all trials")
-    parser.add_argument("--minutes", type=float, default=6, help="training time of a trial (%(default)s)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=6, help="training time of a trial (%(default)s)")
+    length.add_argument("--epochs", type=int, help="or its epochs, which other work on the machine does not change")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(%(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time, each on one core (%(default)s)")
@@ -73,75 +79,69 @@ def parsed() -> argparse.Namespace:
 
 
 @dataclass(frozen=True)
-class Reached:
-    """What the best thresholds reach on the judged run: weighted F4, mean F1, and F4 by object."""
+class Trial:
+    """One training, and what the best thresholds reach: weighted F4, F4 by object, and mean F1."""
 
+    variant: str
+    seed: int
+    epochs: int
+    minutes: float
     f4: float
     f1: float
     by_object: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One training and what it reached, by the name of the project it was judged in."""
-
-    variant: str
-    seed: int
-    epochs: int
-    reached: dict[str, Reached]
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """One that finished before."""
-        facts = json.loads(path.read_text())
-        return cls(**facts | {"reached": {place: Reached(**r) for place, r in facts["reached"].items()}})
-
-
-def trial(name: str, seed: int, minutes: float, configs: Mapping[str, Path], folder: Path) -> Trial:
+def trial(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Trial:
     """Train one variant with one seed and judge it; the facts, also in FOLDER/trial.json."""
     torch.set_num_threads(1)
     make_folder(folder)
-    recipe = read_recipe(None, {"model": "heatmap-unet", "time_limit": minutes, "seed": seed} | VARIANTS[name])
+    length = {"epochs": args.epochs} if args.epochs else {"time_limit": args.minutes}
+    recipe = read_recipe(None, {"model": "heatmap-unet", "seed": seed} | length | VARIANTS[name])
     trained = train_project(
-        configs["crop"], folder, recipe, kind="wbp", spacing=None, training=TRAIN, validation=[JUDGED], resume=True
+        args.config, folder, recipe, kind="wbp", spacing=None, training=TRAIN, validation=[JUDGED], resume=True
     )
     model = load_model(trained.model)
-    found = Trial(name, seed, len(trained.history), {place: reached(model, at) for place, at in configs.items()})
+    minutes = float(trained.history["minutes"].iloc[-1])
+    found = Trial(name, seed, len(trained.history), minutes, *judged(model, args.whole, tuple(args.box)))
     with replacing(folder / "trial.json") as temporary:
         temporary.write_text(json.dumps(asdict(found), indent=2) + "\n")
     return found
 
 
-def reached(model: Model, config: Path) -> Reached:
-    """The best F4 and F1 that any thresholds reach on the judged run of a project."""
-    project = project_at(config)
-    truth, objects = project.picks(run=JUDGED), model.spec.objects
-    picks = find_peaks(score_map(model, project.tomogram(JUDGED, "wbp")), objects)
+def judged(model: Model, config: Path, box: tuple[int, int]) -> tuple[float, float, dict[str, float]]:
+    """The best F4, mean F1, and F4 by object that any thresholds reach."""
+    project, objects, runs = project_at(config), model.spec.objects, [*TRAIN, JUDGED]
+    tomograms = [project.tomogram(run, "wbp") for run in runs]
+    picks = outside(Picks.join(find_peaks(score_map(model, t, dtype="auto"), objects) for t in tomograms), box)
+    truth = outside(Picks.join(project.picks(run=run) for run in runs), box)
 
     def best(beta: float) -> Evaluation:
-        thresholds = best_thresholds(picks, truth, objects, beta=beta, runs=[JUDGED])
-        return evaluate(picks, truth, objects, beta=beta, runs=[JUDGED], thresholds=thresholds)
+        thresholds = best_thresholds(picks, truth, objects, beta=beta, runs=runs)
+        return evaluate(picks, truth, objects, beta=beta, runs=runs, thresholds=thresholds)
 
     f4 = best(4)
-    return Reached(f4.score, mean_f1(best(1), objects), {n: s.f_beta for n, s in f4.by_object.items()})
+    return f4.score, mean_f1(best(1), objects), {n: s.f_beta for n, s in f4.by_object.items()}
 
 
-def table_lines(trials: Sequence[Trial], places: Sequence[str]) -> list[str]:
-    """Means over seeds and each seed's value, by variant, as a Markdown table; the best F4 in the last place first."""
-    last = places[-1]
-    by_variant = {name: [t for t in trials if t.variant == name] for name in VARIANTS}
-    tried = {name: mine for name, mine in by_variant.items() if mine}
-    best = sorted(tried, key=lambda name: -float(np.mean([t.reached[last].f4 for t in tried[name]])))
-    objects = list(trials[0].reached[last].by_object)
+def outside(picks: Picks, box: tuple[int, int]) -> Picks:
+    """Those outside of the training crops, which were cut from this box of y and x; all of the judged run."""
+    inside = ((picks.xyz()[:, :2] >= SPACING * box[0]) & (picks.xyz()[:, :2] < SPACING * box[1])).all(axis=1)
+    return Picks(picks.table[~inside | (picks.table["run"] == JUDGED).to_numpy()])
+
+
+def table_lines(trials: Sequence[Trial]) -> list[str]:
+    """Means over seeds and each seed's value, by variant, as a Markdown table; the best F4 first."""
+    tried = {name: mine for name in VARIANTS if (mine := [t for t in trials if t.variant == name])}
+    best = sorted(tried, key=lambda name: -float(np.mean([t.f4 for t in tried[name]])))
     rows = []
     for name in best:
         mine = tried[name]
-        scores = [[t.reached[p].f4 for t in mine] for p in places] + [[t.reached[p].f1 for t in mine] for p in places]
-        each = [np.mean([t.reached[last].by_object[o] for t in mine]) for o in objects]
-        epochs = str(round(np.mean([t.epochs for t in mine])))
-        rows.append([name, *(_with_spread(s) for s in scores), *(f"{v:.2f}" for v in each), epochs])
-    columns = [f"{measure}, {place}" for measure in ("F4", "F1") for place in places]
-    return markdown_table(["variant", *columns, *(f"F4 {o}" for o in objects), "epochs"], rows)
+        scores = [_with_spread([getattr(t, measure) for t in mine]) for measure in ("f4", "f1")]
+        each = [f"{np.mean([t.by_object[o] for t in mine]):.2f}" for o in mine[0].by_object]
+        lengths = [f"{np.mean([t.epochs for t in mine]):.0f}", f"{np.mean([t.minutes for t in mine]):.1f}"]
+        rows.append([name, *scores, *each, *lengths])
+    objects = [f"F4 {o}" for o in trials[0].by_object]
+    return markdown_table(["variant", "F4 (by seed)", "mean F1 (by seed)", *objects, "epochs", "minutes"], rows)
 
 
 def _with_spread(values: Sequence[float]) -> str:
@@ -152,7 +152,6 @@ def main() -> None:
     """Run what trials are missing, and print the table."""
     args = parsed()
     make_folder(args.out)
-    configs = {"crop": args.config} | ({"whole": args.judge_config} if args.judge_config else {})
     wanted = [
         (name, seed, args.out / f"{re.sub('[^a-z0-9]+', '_', name.lower())}-{seed}")
         for seed in args.seeds
@@ -160,16 +159,15 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         running = [
-            pool.submit(trial, name, seed, args.minutes, configs, folder)
+            pool.submit(trial, name, seed, args, folder)
             for name, seed, folder in wanted
             if not (folder / "trial.json").exists()
         ]
         for done in as_completed(running):
             one = done.result()
-            told = ", ".join(f"{place} F4 {r.f4:.3f} F1 {r.f1:.3f}" for place, r in one.reached.items())
-            print(f"{one.variant}, seed {one.seed}: {told}", flush=True)
-    found = [Trial.read(path) for path in sorted(args.out.glob("*/trial.json"))]
-    print("\n".join([*Machine().lines(), "", *table_lines(found, list(configs))]))
+            print(f"{one.variant}, seed {one.seed}: F4 {one.f4:.3f}, F1 {one.f1:.3f}", flush=True)
+    found = [Trial(**json.loads(path.read_text())) for path in sorted(args.out.glob("*/trial.json"))]
+    print("\n".join([*Machine().lines(), "", *table_lines(found)]))
 
 
 if __name__ == "__main__":

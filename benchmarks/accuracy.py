@@ -1,9 +1,9 @@
 """Train a network on some runs of a copick project, pick others, score them as the CZII challenge does.
 
-Prints Markdown (also DIR/results.md): machine, training time and losses, picking time in float32 and bfloat16, peak
-memory, scores by object with the thresholds that the training chose, the same with thresholds for F1, how reliable the
-scores are, and a blob detector whose thresholds come from the same validation run. DIR also gets model.safetensors,
-training_progress.png and report.html.
+Prints Markdown (also DIR/results.md): machine, training time and losses, picking time in float32 and, where the
+processor has it, bfloat16, peak memory, scores by object with the thresholds that the training chose, the same with
+thresholds for F1, how reliable the scores are, and a blob detector whose thresholds come from the same validation run.
+DIR also gets model.safetensors, training_progress.png and report.html.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tomopick.commands.sources import project_at, split_names
 from tomopick.commands.train import train_project
 from tomopick.curves import best_thresholds, probability_thresholds
 from tomopick.evaluation import Evaluation, ObjectScore, evaluate
+from tomopick.inference.engine import chosen_dtype
 from tomopick.io.project import Project
 from tomopick.models.memory import measure_memory
 from tomopick.models.modelfile import Model, load_model
@@ -46,8 +47,8 @@ from tomopick.report import write_report
 from tomopick.tomogram import Tomogram
 
 TRAIN, VALIDATION, TEST = "TS_6_4,TS_6_6,TS_69_2,TS_73_6", "TS_86_3", "TS_5_4,TS_99_9"
-PRECISIONS = ("fp32", "bf16")
-FAST = "bf16"
+FAST = chosen_dtype("auto", "cpu")  # what `tomopick pick` uses here
+PRECISIONS = tuple(dict.fromkeys(("fp32", FAST)))
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Tested:
     Attributes:
         picked: picks and times by run, then by precision.
         scores: evaluation by precision, with the model's own thresholds.
-        for_f1: evaluation with beta 1 in bfloat16, with thresholds for F1 from the validation runs.
-        reliability: bins of score and share right, in bfloat16.
+        for_f1: evaluation with beta 1 in the fastest precision, with thresholds for F1 from the validation runs.
+        reliability: bins of score and share right, in the fastest precision.
         blobs: the blob detector's, with thresholds from the validation runs.
     """
 
@@ -188,7 +189,7 @@ def result_lines(name: str, found: Tested, training: list[str], memory: list[str
         f"# {name} on {', '.join(network.runs)}",
         "",
         f"Weighted F4 **{network.score:.3f}**{interval_words(network)}; "
-        f"in bfloat16 {found.scores['bf16'].score:.3f}; blob detector {found.blobs.score:.3f}.",
+        f"in {FAST} {found.scores[FAST].score:.3f}; blob detector {found.blobs.score:.3f}.",
         "",
         *Machine().lines(),
         *memory,
@@ -196,13 +197,13 @@ def result_lines(name: str, found: Tested, training: list[str], memory: list[str
         "",
         *score_lines(found),
         "",
-        f"With thresholds for F1, in bfloat16: mean F1 of the objects that have a weight "
+        f"With thresholds for F1, in {FAST}: mean F1 of the objects that have a weight "
         f"**{mean_f1(found.for_f1, found.objects):.3f}**.",
         "",
         *f1_lines(found),
         "",
         f"Expected calibration error **{error_of_table(found.reliability):.3f}** over "
-        f"{int(found.reliability['count'].sum())} picks of score 0.05 and more, in bins of equal count, in bfloat16.",
+        f"{int(found.reliability['count'].sum())} picks of score 0.05 and more, in bins of equal count, in {FAST}.",
         "",
         *reliability_lines(found.reliability),
         "",

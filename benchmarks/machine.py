@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from tomopick.inference.engine import chosen_dtype
+
 __all__ = ["Machine", "peak_memory_gb"]
 
 PACKAGES = ("tomopick", "torch", "pytorch-lightning", "monai", "numpy", "scipy", "copick", "zarr")
@@ -42,9 +44,19 @@ def _memory_gb() -> float:
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine: processor, usable cores, PyTorch's threads, memory in GB of 10^9 bytes, system and versions."""
+    """This machine and its software.
+
+    Attributes:
+        vectors: the widest that PyTorch uses here, such as AVX2 or AVX512.
+        auto: the number format that "auto" means here.
+        cores: those that this process may use.
+        threads: PyTorch's.
+        memory_gb: of 10^9 bytes.
+    """
 
     processor: str = field(default_factory=_processor)
+    vectors: str = field(default_factory=torch.backends.cpu.get_cpu_capability)
+    auto: str = field(default_factory=lambda: chosen_dtype("auto", "cpu"))
     cores: int = field(default_factory=_cores)
     threads: int = field(default_factory=torch.get_num_threads)
     memory_gb: float = field(default_factory=_memory_gb)
@@ -55,7 +67,7 @@ class Machine:
     def lines(self) -> list[str]:
         """The machine as Markdown list items."""
         versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        cores = f"{self.cores} cores, {self.threads} threads"
+        cores = f"{self.vectors}, auto is {self.auto}, {self.cores} cores, {self.threads} threads"
         return [
             f"- machine: {self.processor}, {cores}, {self.memory_gb:.1f} GB of memory",
             f"- system: {self.system}, Python {self.python}",
