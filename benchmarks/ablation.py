@@ -42,6 +42,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "object weight 16": {"object_weight": 16},
     "object weight 256": {"object_weight": 256},
     "centres of 2 voxels": {"positive_radius": 2.0},
+    "Gaussians": {"target": "gaussian", "positive_radius": 4.0},
     "spheres of 0.5 r, Tversky + CE": SPHERES,
     "focal loss, gamma 2": {"gamma": 2.0},
     "mixup 1.0": {"mixup": 1.0},

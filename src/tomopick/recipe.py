@@ -83,6 +83,11 @@ class Recipe(_Frozen):
     class_balanced: bool = Field(
         default=False, description="Draw as many crops around particles of each object, rather than each particle once."
     )
+    target: Literal["ball", "gaussian"] = Field(
+        default="ball",
+        description="ball: a position near a particle's centre is the particle; gaussian: it is so the less the "
+        "further it is from it, by a Gaussian of half the radius at which it stops, and background for the rest.",
+    )
     positive_radius: float = Field(
         default=4.0,
         gt=0,

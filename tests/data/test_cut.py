@@ -51,7 +51,7 @@ def test_the_labelled_voxel_is_at_the_score_position_in_all_orientations(shape, 
     for i, at in enumerate(centres):
         volume[tuple(at)] = i + 1
     crop = Crop(0, start, axes, reverse, int(rng.integers(99)))
-    densities, labels = cut(annotated(volume, centres, list(range(len(places)))), crop, shape)
+    densities, labels, _ = cut(annotated(volume, centres, list(range(len(places)))), crop, shape)
     assert sorted(labels[labels != 9].tolist()) == list(range(len(places)))
     for name in range(len(places)):
         (position,) = np.argwhere(labels == name)
@@ -62,11 +62,11 @@ def test_the_labelled_voxel_is_at_the_score_position_in_all_orientations(shape, 
 def test_orientations_turn_the_whole_crop():
     volume = np.random.default_rng(0).normal(size=(50, 50, 50))
     source = annotated(volume, np.array([[20.0, 20, 20]]), [0])
-    plain, _ = cut(source, Crop(0, (4, 4, 4), *AS_IT_IS, 0), SHAPE)
+    plain, *_ = cut(source, Crop(0, (4, 4, 4), *AS_IT_IS, 0), SHAPE)
     # the plane before the first is lost when an axis is reversed: compare what both see
-    reversed_x, _ = cut(source, Crop(0, (4, 4, 4), (0, 1, 2), (False, False, True), 0), SHAPE)
+    reversed_x, *_ = cut(source, Crop(0, (4, 4, 4), (0, 1, 2), (False, False, True), 0), SHAPE)
     assert np.array_equal(reversed_x[:, :, 1:], plain[:, :, :0:-1])
-    swapped, _ = cut(source, Crop(0, (4, 4, 4), (0, 2, 1), (False, False, False), 0), SHAPE)
+    swapped, *_ = cut(source, Crop(0, (4, 4, 4), (0, 2, 1), (False, False, False), 0), SHAPE)
     assert np.array_equal(swapped, plain.transpose(0, 2, 1))
 
 
@@ -82,7 +82,7 @@ def test_a_posed_crop_shows_its_particles_where_its_labels_say(axes, reverse, in
         pose = random_pose(Augmentation(turn=180, lean=20, scale=0.1), np.random.default_rng(rng.integers(99)))
         assert pose is None or np.isclose(abs(np.cbrt(np.linalg.det(pose)) - 1), 0, atol=0.1)
         crop = Crop(0, (30, 31, 35), axes, reverse, 0, pose)
-        densities, labels = cut(annotated(volume, centres, [0, 1, 2], reach=3.0), crop, shape)
+        densities, labels, _ = cut(annotated(volume, centres, [0, 1, 2], reach=3.0), crop, shape)
         for name in range(3):
             found = np.argwhere(labels == name)
             if len(found):
@@ -114,7 +114,7 @@ def test_beyond_its_borders_a_tomogram_is_mirrored(start):
     volume = np.random.default_rng(0).normal(size=(12, 30, 40)).astype(np.float32)
     padded = np.pad(volume, 150, mode="reflect")
     z, y, x = (150 + s for s in start)
-    densities, _ = cut(annotated(volume, np.zeros((1, 3)), [0]), Crop(0, start, *AS_IT_IS, 0), SHAPE)
+    densities, *_ = cut(annotated(volume, np.zeros((1, 3)), [0]), Crop(0, start, *AS_IT_IS, 0), SHAPE)
     assert np.array_equal(densities, padded[z : z + SHAPE.edge, y : y + SHAPE.edge, x : x + SHAPE.edge])
 
 
@@ -132,7 +132,7 @@ def test_each_crop_of_an_epoch_shows_its_particle_where_its_label_is():
     recipe = Recipe(augmentation=Augmentation(rotations="all"))
     crops = Sampler([(50, 50, 50)], [source.particles], SHAPE, recipe).epoch(0)
     seen = []
-    for densities, labels, _ in CropDataset([source], crops, SHAPE):
+    for densities, labels, *_ in CropDataset([source], crops, SHAPE):
         at = [SHAPE.lead, SHAPE.lead + SHAPE.stride]
         values = densities[0][np.ix_(at, at, at)]
         certain = (labels >= 0) & (labels < 3)
@@ -147,7 +147,7 @@ def test_densities_are_scaled_and_cut():
     volume[20, 20, 20] = 105.0
     particles = annotated(volume, np.array([[20.0, 20, 20]]), [0]).particles
     source = Annotated(Tomogram(volume.astype(np.float32), 10.0, "t"), Scaling(5.0, 10.0, 6.0), particles)
-    densities, _ = cut(source, Crop(0, (0, 0, 0), *AS_IT_IS, 0), SHAPE)
+    densities, *_ = cut(source, Crop(0, (0, 0, 0), *AS_IT_IS, 0), SHAPE)
     assert densities[20, 20, 20] == 6.0
     assert densities[0, 0, 0] == 0.0
 
@@ -167,7 +167,7 @@ def test_each_crop_says_what_its_background_may_be():
     whole = annotated(volume, np.array([[20.0, 20, 20]]), [0])
     part = replace(whole, particles=replace(whole.particles, missing=(2, 5)))
     crops = [Crop(run, (4, 4, 4), *AS_IT_IS, 0) for run in (0, 1)]
-    possible = [np.flatnonzero(p).tolist() for _, _, p in CropDataset([whole, part], crops, SHAPE)]
+    possible = [np.flatnonzero(p).tolist() for *_, p in CropDataset([whole, part], crops, SHAPE)]
     assert possible == [[9], [2, 5, 9]]
 
 
@@ -177,10 +177,10 @@ def test_each_crop_shows_one_of_the_reconstructions_with_its_own_scaling():
     other = Tomogram(np.float32(3) * volume + np.float32(50), 10.0, "t", "denoised")
     both = replace(first, others=((other, Scaling(50.0, -3.0, 1e9)),))
     crops = [Crop(0, (4, 4, 4), *AS_IT_IS, seed) for seed in range(60)]
-    plain, labels = cut(first, crops[0], SHAPE)
+    plain, labels, _ = cut(first, crops[0], SHAPE)
     shown = []
     for crop in crops:
-        densities, right = cut(both, crop, SHAPE)
+        densities, right, _ = cut(both, crop, SHAPE)
         shown.append(int(np.sign((densities * plain).sum())))
         assert np.allclose(densities, shown[-1] * plain, atol=1e-4)
         assert np.array_equal(right, labels)

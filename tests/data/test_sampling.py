@@ -74,14 +74,22 @@ def test_labels_are_those_of_brute_force(seed, horizon):
     assert crowd.labels(positions).tolist() == [brute_force_label(crowd, at) for at in positions]
     first, stride = rng.integers(-4, 8, 3), int(rng.integers(1, 4))
     grid = first + stride * np.array(list(product(range(6), repeat=3)))
-    assert crowd.label_grid(first, stride, 6).ravel().tolist() == [brute_force_label(crowd, at) for at in grid]
+    assert crowd.label_grid(first, stride, 6)[0].ravel().tolist() == [brute_force_label(crowd, at) for at in grid]
+
+
+def test_how_much_a_label_holds_falls_as_a_gaussian_of_half_the_reach():
+    one = Particles(np.array([[10.0, 10, 10]]), np.array([0]), np.array([4.0]), 1.0, BACKGROUND)
+    labels, share = one.label_grid(np.array([10, 10, 4]), 2, 7)
+    assert share[0, 0].tolist() == pytest.approx([1, *np.exp(-((np.array([-4, -2, 0, 2, 4]) / 2) ** 2) / 2), 1])
+    assert labels[0, 0].tolist() == [BACKGROUND, 0, 0, 0, 0, 0, BACKGROUND]
+    assert (share[labels != 0] == 1).all()
 
 
 @pytest.mark.parametrize(("horizon", "label"), [(np.inf, BACKGROUND), (10.0, IGNORE)])
 def test_a_run_without_particles_is_background_unless_some_may_be_unlabelled(horizon, label):
     none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, horizon)
     assert none.labels(np.array([[1, 2, 3], [0, 0, 0]])).tolist() == [label] * 2
-    assert (none.label_grid(np.zeros(3, dtype=int), 2, 3) == label).all()
+    assert (none.label_grid(np.zeros(3, dtype=int), 2, 3)[0] == label).all()
 
 
 def test_where_particles_may_be_unlabelled_background_crops_lie_about_labelled_ones():
@@ -181,7 +189,7 @@ def test_crops_that_are_kept_inside_hold_their_particle_and_nothing_beyond_the_t
         start = np.array(crop.start)
         assert (start >= 0).all()
         assert (start + INSIDE.edge <= SIZES[crop.run]).all()
-    held = [np.isin(PARTICLES[c.run].label_grid(np.array(c.start), 2, 12), range(BACKGROUND)).any() for c in crops]
+    held = [np.isin(PARTICLES[c.run].label_grid(np.array(c.start), 2, 12)[0], range(BACKGROUND)).any() for c in crops]
     assert sum(held) >= len(crops) - 1
 
 

@@ -263,3 +263,33 @@ def test_the_overlap_of_the_truth_itself_is_perfect():
     target = torch.tensor([[0, 1, 2, 2, 0]])
     logits = 50 * torch.nn.functional.one_hot(target, 3).movedim(-1, 1).float()
     assert float(TverskyOverlap()(logits, target)) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_a_share_of_a_target_is_that_share_of_its_loss_and_the_rest_of_that_of_background(gamma):
+    logits, target = problem((2, 3, 4, 5), ignore=-100)
+    share = torch.rand(target.shape, generator=torch.Generator().manual_seed(5))
+    kept, background = target != -100, torch.full_like(target, 3)
+    each = FocalLoss(gamma=gamma, class_weights=WEIGHTS, reduction="none")
+    expected = share * each(logits, target) + (1 - share) * each(logits, background)
+    weights = share * WEIGHTS[target.clamp_min(0)] + (1 - share) * WEIGHTS[3]
+    mean = FocalLoss(gamma=gamma, class_weights=WEIGHTS)(logits, target, None, share)
+    torch.testing.assert_close(mean, (expected * kept).sum() / (weights * kept).sum())
+    all_of_it = FocalLoss(gamma=gamma, class_weights=WEIGHTS)
+    torch.testing.assert_close(all_of_it(logits, target, None, torch.ones(target.shape)), all_of_it(logits, target))
+
+
+def test_with_shares_of_a_gaussian_the_loss_is_lowest_where_probabilities_are_those_shares():
+    share = torch.tensor([[0.9, 0.5, 0.2]])
+    target = torch.zeros((1, 3), dtype=torch.int64)
+    exact = torch.stack([share.log(), (1 - share).log()], dim=1).requires_grad_()
+    FocalLoss(gamma=0.0)(exact, target, None, share).backward()
+    torch.testing.assert_close(exact.grad, torch.zeros_like(exact), atol=1e-6, rtol=0)
+
+
+def test_the_overlap_counts_a_share_of_a_target_by_so_much():
+    target = torch.zeros((1, 4, 4, 4), dtype=torch.int64)
+    logits = torch.stack([torch.full((1, 4, 4, 4), 20.0), torch.zeros((1, 4, 4, 4))], dim=1)
+    half = TverskyOverlap()(logits, target, None, torch.full((1, 4, 4, 4), 0.5))
+    # TP 1/2, FP 1/2 of all: 1 - 0.5 / (0.5 + 0.3 x 0.5)
+    assert half.item() == pytest.approx(1 - 0.5 / 0.65, abs=1e-3)

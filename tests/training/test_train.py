@@ -193,3 +193,15 @@ def test_a_particle_of_an_unknown_object_is_refused(tmp_path):
     other = TrainingRun(TRAINING[0].tomogram, Picks.of("a", "ribosome", [[100.0, 100.0, 100.0]]))
     with pytest.raises(DataError, match="unknown object 'ribosome'"):
         train([other], VALIDATION, [BLOB], RECIPE, tmp_path, progress=False)
+
+
+def test_two_trainings_with_the_same_seed_find_the_same_picks(tmp_path):
+    # everything random that a heatmap network's training may use: turned, leaning, mixed, filtered and noisy crops
+    random = Augmentation(turn=30, lean=10, scale=0.1, noise=0.1, spectrum=0.3, wedge=40, rotations="z")
+    recipe = Recipe(
+        model="heatmap-unet", arguments={"size": "tiny"}, epochs=8, positions=12, mixup=1.0, keep="last",
+        object_weight=64, learning_rate=3e-3, augmentation=random, seed=7,
+    )  # fmt: skip
+    runs = [train(TRAINING, VALIDATION, [BLOB], recipe, tmp_path / name, progress=False) for name in ("a", "b")]
+    assert len(runs[0].validation_picks) > 0
+    pd.testing.assert_frame_equal(runs[0].validation_picks.table, runs[1].validation_picks.table, check_exact=True)

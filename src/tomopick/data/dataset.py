@@ -19,7 +19,9 @@ from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles
 from tomopick.symmetry import turned
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Annotated", "CropDataset", "cut"]
+__all__ = ["Annotated", "CropDataset", "Sample", "cut"]
+
+Sample = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,12 @@ class Annotated:
         return self
 
 
-def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Scaled densities (edge^3) and labels (positions^3) of a crop, mirrored at borders and turned as it says.
+def cut(
+    annotated: Annotated, crop: Crop, shape: CropShape
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Scaled densities (edge^3), labels and how much they hold (positions^3 both) of a crop.
+
+    Mirrored at borders and turned as the crop says.
 
     A score position is a voxel, not a gap between voxels: a reversed axis is read `CropShape.shift` voxels further
     on, so that the positions of the turned crop are still the voxels that the labels were made for.
@@ -66,12 +72,14 @@ def cut(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.
         centres = middle + (annotated.particles.centres - middle) @ np.linalg.inv(crop.pose).T
         particles = replace(annotated.particles, centres=centres)
         densities = _posed(tomogram, crop.pose, middle, start, shape.edge)
-    labels = particles.label_grid(first, shape.stride, shape.positions)
+    labels, share = particles.label_grid(first, shape.stride, shape.positions)
     if shape.inside:
         labels[_beyond(crop, shape, tomogram.shape)] = IGNORE
     way = (crop.axes, crop.reverse)
     # copies, since a tensor takes no reversed axis, not even one of a single position
-    return turned(scaling(densities), way).copy(order="C"), turned(labels, way).copy(order="C")
+    every = scaling(densities), labels, share.astype(np.float32)
+    found, said, much = (turned(one, way).copy(order="C") for one in every)
+    return found, said, much
 
 
 def _posed(
@@ -100,8 +108,8 @@ def _beyond(crop: Crop, shape: CropShape, size: tuple[int, ...]) -> NDArray[np.b
     return outside
 
 
-class CropDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Densities (1, edge, edge, edge), labels (positions, positions, positions), `Particles.possible` (classes,)."""
+class CropDataset(Dataset[Sample]):
+    """Densities (1, edge^3), labels, how much they hold (positions^3 both), and `Particles.possible` (classes,)."""
 
     def __init__(
         self, runs: Sequence[Annotated], crops: Sequence[Crop], shape: CropShape, intensity: Intensity | None = None
@@ -111,11 +119,11 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._crops)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Sample:
         crop = self._crops[index]
         run = self._runs[crop.run]
-        densities, labels = cut(run, crop, self._shape)
+        densities, labels, share = cut(run, crop, self._shape)
         tensor = torch.from_numpy(densities)[None]
         if self._intensity is not None:
             tensor = self._intensity(tensor, crop.seed)
-        return tensor, torch.from_numpy(labels), torch.from_numpy(run.particles.possible)
+        return tensor, torch.from_numpy(labels), torch.from_numpy(share), torch.from_numpy(run.particles.possible)

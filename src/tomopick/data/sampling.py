@@ -102,8 +102,11 @@ class Particles:
         classes = np.arange(self.background + 1)
         return np.isin(classes, (*self.missing, self.background))
 
-    def label_grid(self, first: Ints, stride: int, count: int) -> Ints:
-        """Classes (count, count, count) of the voxels ``first + stride * i``, as `labels` gives them."""
+    def label_grid(self, first: Ints, stride: int, count: int) -> tuple[Ints, Floats]:
+        """Classes (count, count, count) of the voxels ``first + stride * i``, as `labels` gives them, and how much so.
+
+        The second is 1 at a particle's centre and falls as a Gaussian of half its reach; 1 where there is no particle.
+        """
         open_ended = np.isinf(self.horizon)
         labels = np.full((count, count, count), self.background if open_ended else IGNORE, dtype=np.int64)
         if not open_ended:
@@ -117,7 +120,7 @@ class Particles:
             closer = (distance <= self.reach[i]) & (distance / self.reach[i] < best)
             part[closer] = self.classes[i]
             best[closer] = distance[closer] / self.reach[i]
-        return labels
+        return labels, np.where(nearest <= 1, np.exp(-2 * np.minimum(nearest, 1.0) ** 2), 1.0)
 
     def _near(
         self, radius: Floats, first: Ints, stride: int, count: int

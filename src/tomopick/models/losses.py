@@ -49,40 +49,52 @@ class FocalLoss(nn.Module):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, logits: Tensor, target: Tensor, possible: Tensor | None = None) -> Tensor:
+    def forward(
+        self, logits: Tensor, target: Tensor, possible: Tensor | None = None, share: Tensor | None = None
+    ) -> Tensor:
         """Loss of logits (B, C, ...) against class indices (B, ...): one value, or (B, ...) unreduced.
 
         The mean over nothing but ignored targets is 0. Logits of half precision are computed with in float32.
 
         Args:
-            logits: the last class is background, if `possible` is given.
+            logits: the last class is background, if `possible` or `share` is given.
             target: what is right.
             possible: (B, C) whether a target of background may be this class; true for background itself. Without it,
                 background is background.
+            share: (B, ...) how much of a target is what it says, 0 to 1, background being the rest; 1 without it. The
+                loss, and the weight, are the means of both by these shares.
         """
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         log_p = functional.log_softmax(logits, dim=1)
         kept = target != self.ignore_index
         safe = torch.where(kept, target, 0)
-        weight = None if self.class_weights is None else self.class_weights.to(logits.dtype)
-        if possible is not None:
-            log_p = _marginal(log_p, safe, possible)
-        cross_entropy = functional.nll_loss(log_p, safe, weight, reduction="none")
-        if self.label_smoothing:
-            weights = log_p.new_ones(log_p.shape[1]) if weight is None else weight
-            spread = -torch.tensordot(log_p.movedim(1, -1), weights, dims=1) / log_p.shape[1]
-            cross_entropy = (1 - self.label_smoothing) * cross_entropy + self.label_smoothing * spread
-        log_true = log_p.gather(1, safe.unsqueeze(1)).squeeze(1)
-        # -expm1 keeps 1 - p exact near p = 1, and the floor keeps the power's gradient finite for gamma below 1
-        modulation = (-torch.expm1(log_true)).clamp_min(1e-12).pow(self.gamma) if self.gamma else 1.0
-        loss = self.alpha * modulation * cross_entropy * kept
+        loss, weight = self._each(log_p, safe, possible)
+        if share is not None:
+            rest, weight_of_rest = self._each(log_p, torch.full_like(safe, log_p.shape[1] - 1), possible)
+            loss, weight = share * loss + (1 - share) * rest, share * weight + (1 - share) * weight_of_rest
+        loss = loss * kept
         if self.reduction == "none":
             return loss
         if self.reduction == "sum":
             return loss.sum()
-        share = kept.to(loss.dtype) if weight is None else weight[safe] * kept
-        return loss.sum() / share.sum().clamp_min(torch.finfo(loss.dtype).tiny)
+        return loss.sum() / (weight * kept).sum().clamp_min(torch.finfo(loss.dtype).tiny)
+
+    def _each(self, log_p: Tensor, target: Tensor, possible: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The loss of each position, its weight applied, and that weight; nothing is ignored."""
+        weight = None if self.class_weights is None else self.class_weights.to(log_p.dtype)
+        if possible is not None:
+            log_p = _marginal(log_p, target, possible)
+        cross_entropy = functional.nll_loss(log_p, target, weight, reduction="none")
+        if self.label_smoothing:
+            weights = log_p.new_ones(log_p.shape[1]) if weight is None else weight
+            spread = -torch.tensordot(log_p.movedim(1, -1), weights, dims=1) / log_p.shape[1]
+            cross_entropy = (1 - self.label_smoothing) * cross_entropy + self.label_smoothing * spread
+        log_true = log_p.gather(1, target.unsqueeze(1)).squeeze(1)
+        # -expm1 keeps 1 - p exact near p = 1, and the floor keeps the power's gradient finite for gamma below 1
+        modulation = (-torch.expm1(log_true)).clamp_min(1e-12).pow(self.gamma) if self.gamma else 1.0
+        loss = self.alpha * modulation * cross_entropy
+        return loss, torch.ones_like(loss) if weight is None else weight[target]
 
 
 def _marginal(log_p: Tensor, target: Tensor, possible: Tensor) -> Tensor:
@@ -109,10 +121,13 @@ class TverskyOverlap(nn.Module):
         # over the whole batch, for most crops hold but a few of the objects
         self._loss = TverskyLoss(alpha=alpha, beta=beta, batch=True)
 
-    def forward(self, logits: Tensor, target: Tensor, possible: Tensor | None = None) -> Tensor:
+    def forward(
+        self, logits: Tensor, target: Tensor, possible: Tensor | None = None, share: Tensor | None = None
+    ) -> Tensor:
         """Loss of logits (B, C, ...), the last class being background, against class indices (B, ...).
 
-        With `possible` (B, C), objects that background may be, in an example, are left out of it.
+        With `possible` (B, C), objects that background may be, in an example, are left out of it. With a `share`
+        (B, ...) a target is what it says by so much.
         """
         kept = (target != self.ignore_index).unsqueeze(1)
         classes = torch.where(kept.squeeze(1), target, 0)
@@ -120,5 +135,7 @@ class TverskyOverlap(nn.Module):
             kept = kept & ~possible.view(*possible.shape, *[1] * (logits.ndim - 2))
         probabilities = torch.softmax(logits.float(), dim=1) * kept
         wanted = functional.one_hot(classes, logits.shape[1]).movedim(-1, 1) * kept
+        if share is not None:
+            wanted = wanted * share.unsqueeze(1)
         loss: Tensor = self._loss(probabilities[:, :-1], wanted[:, :-1].float())
         return loss

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tomopick.data.augment import Intensity
-from tomopick.data.dataset import Annotated, CropDataset
+from tomopick.data.dataset import Annotated, CropDataset, Sample
 from tomopick.data.sampling import IGNORE, CropShape, Sampler
 from tomopick.inference.engine import dense_pass
 from tomopick.models.losses import FocalLoss, TverskyOverlap
@@ -149,24 +149,24 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         logits: Tensor = self.network.classify(cells)
         return logits
 
-    def _loss(self, logits: Tensor, labels: Tensor, possible: Tensor) -> Tensor:
-        among = possible if self.partial else None
-        loss: Tensor = self.loss(logits, labels, among)
+    def _loss(self, logits: Tensor, labels: Tensor, share: Tensor, possible: Tensor) -> Tensor:
+        told = possible if self.partial else None, share if self.recipe.target == "gaussian" else None
+        loss: Tensor = self.loss(logits, labels, *told)
         if self.overlap is not None:
-            loss = loss + self.recipe.tversky * self.overlap(logits, labels, among)
+            loss = loss + self.recipe.tversky * self.overlap(logits, labels, *told)
         return loss
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
-        crops, labels, possible = batch
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        crops, *truth = batch
         if self.recipe.mixup:
             # each crop with the one before it (mixup, Zhang et al. 2018)
             rng = np.random.default_rng([self.recipe.seed, 5, self.global_step, self.global_rank])
             share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
             logits = self._logits(share * crops + (1 - share) * crops.roll(1, 0))
-            loss = share * self._loss(logits, labels, possible)
-            loss = loss + (1 - share) * self._loss(logits, labels.roll(1, 0), possible.roll(1, 0))
+            loss = share * self._loss(logits, *truth)
+            loss = loss + (1 - share) * self._loss(logits, *(one.roll(1, 0) for one in truth))
         else:
-            loss = self._loss(self._logits(crops), labels, possible)
+            loss = self._loss(self._logits(crops), *truth)
         self.train_losses.append(float(loss.detach()))
         self.log("loss", loss, prog_bar=True, logger=True)
         return loss
@@ -178,9 +178,9 @@ class DenseTask(LightningModule):  # type: ignore[misc]
     def on_validation_epoch_start(self) -> None:
         self.val_losses = []
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
-        crops, labels, possible = batch
-        loss = self._loss(self._logits(crops), labels, possible)
+    def validation_step(self, batch: Sample, batch_idx: int) -> None:
+        crops, *truth = batch
+        loss = self._loss(self._logits(crops), *truth)
         self.val_losses.append(float(loss))
         self.log("val_loss", loss, prog_bar=True, batch_size=len(crops), sync_dist=True)
 
