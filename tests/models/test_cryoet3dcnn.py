@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tomopick.models import cryoet3dcnn
 from tomopick.models.cryoet3dcnn import CryoET3DCNN
 
 
@@ -166,6 +167,18 @@ def test_each_score_of_a_tile_is_that_of_its_80_voxel_crop_for_the_documents_win
             cells = network.features(crop)[:, :, 1:-1, 1:-1, 1:-1]  # 8^3 x 128 = 65536 remain
             by_hand = torch.softmax(network.classifier(cells.flatten(1)), dim=1)
             torch.testing.assert_close(dense[:, :, 0, y, 0], by_hand, rtol=0, atol=1e-4)
+
+
+def test_scores_by_fourier_transform_are_those_of_the_convolution(monkeypatch):
+    torch.manual_seed(0)
+    network = CryoET3DCNN(7).eval()
+    cells = torch.rand((1, 128, 12, 10, 9))
+    with torch.inference_mode():
+        direct = network.classify(cells)
+        monkeypatch.setattr(cryoet3dcnn, "WORTH_TRANSFORMING", 1)
+        transformed = network.classify(cells)
+    assert not torch.equal(direct, transformed)
+    torch.testing.assert_close(transformed, direct, atol=1e-5, rtol=1e-4)
 
 
 def test_scores_with_gradients_are_those_without():

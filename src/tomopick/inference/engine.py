@@ -37,7 +37,7 @@ Piece = tuple[tuple[slice, slice, slice], NDArray[np.float32]]
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
 TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
 PADDED_TILE = 320  # voxels along a tile's edge where the network pads: large, for each is read with its context
-SLAB = 4  # planes of scores computed at once, which bounds the memory of hidden layers
+SLAB = 9  # planes of scores computed at once, which bounds the memory of hidden layers: those of one Fourier block
 
 
 def keep_freed_memory() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
@@ -72,8 +71,8 @@ def likelier(picks: Picks, objects: Sequence[ParticleObject], *, crowding: float
     for _, part in picks.table.groupby("run", sort=False):
         here = Picks(part)
         radii = np.array([radius[name] for name in part["object"]])
-        kept.append(part.iloc[_not_crowded(here.xyz(), here.scores(), radii)])
-    return Picks(pd.concat(kept)) if kept else picks
+        kept.append(Picks(part.iloc[_not_crowded(here.xyz(), here.scores(), radii)]))
+    return Picks.join(kept)
 
 
 def inside(
