@@ -36,7 +36,9 @@ from tomopick.commands.train import train_project
 from tomopick.curves import best_thresholds, probability_thresholds
 from tomopick.evaluation import Evaluation, ObjectScore, evaluate
 from tomopick.inference.engine import chosen_dtype
+from tomopick.inference.peaks import likelier
 from tomopick.io.project import Project
+from tomopick.matching import keep_above
 from tomopick.models.memory import measure_memory
 from tomopick.models.modelfile import Model, load_model
 from tomopick.objects import ParticleObject
@@ -58,6 +60,8 @@ class Tested:
     Attributes:
         picked: picks and times by run, then by precision.
         scores: evaluation by precision, with the model's own thresholds.
+        exclusive: evaluation with the model's own thresholds where one object stays in one place, in the fastest
+            precision.
         for_f1: evaluation with beta 1 in the fastest precision, with thresholds for F1 from the validation runs.
         reliability: bins of score and share right, in the fastest precision.
         blobs: the blob detector's, with thresholds from the validation runs.
@@ -68,6 +72,7 @@ class Tested:
     objects: tuple[ParticleObject, ...]
     picked: dict[str, dict[str, TimedPicks]]
     scores: dict[str, Evaluation]
+    exclusive: Evaluation
     for_f1: Evaluation
     reliability: pd.DataFrame
     blobs: Evaluation
@@ -113,12 +118,14 @@ def tested(projects: tuple[Project, Project], model: Model, runs: list[str], hel
     known = Picks.join(training.picks(run=run) for run in held)
     found = {p: Picks.join(picked[run][p].picks for run in runs) for p in PRECISIONS}
     scores = {p: evaluate(found[p], asked, objects, runs=runs, thresholds=model.spec.thresholds) for p in PRECISIONS}
+    alone = likelier(keep_above(found[FAST], model.spec.thresholds), objects)
     seen = Picks.join(timed_pick(model, t, FAST).picks for t in validation)
     for_f1 = model.spec.thresholds | probability_thresholds(seen, known, objects, beta=1, runs=held)
     blobs = {t.name: find_blobs(t, objects) for t in [*validation, *tomograms]}
     thresholds = best_thresholds(Picks.join(blobs[r] for r in held), known, objects, runs=held)
     return Tested(
         tomograms, asked, objects, picked, scores,
+        exclusive=evaluate(alone, asked, objects, runs=runs),
         for_f1=evaluate(found[FAST], asked, objects, beta=1, runs=runs, thresholds=for_f1),
         reliability=reliability_table(found[FAST], asked, objects, runs=runs),
         blobs=evaluate(Picks.join(blobs[r] for r in runs), asked, objects, runs=runs, thresholds=thresholds),
@@ -197,6 +204,9 @@ def result_lines(name: str, found: Tested, training: list[str], memory: list[str
         "",
         *score_lines(found),
         "",
+        f"With one object in one place, the likelier (`pick --exclusive`), in {FAST}: weighted F4 "
+        f"{found.exclusive.score:.3f}.",
+        "",
         f"With thresholds for F1, in {FAST}: mean F1 of the objects that have a weight "
         f"**{mean_f1(found.for_f1, found.objects):.3f}**.",
         "",
@@ -225,6 +235,7 @@ def facts_of(found: Tested, spec: dict[str, object], history: pd.DataFrame | Non
         "history": None if history is None else history.to_dict(orient="list"),
         "picking": timings,
         "scores": {precision: score.to_json() for precision, score in found.scores.items()},
+        "exclusive": found.exclusive.to_json(),
         "for_f1": found.for_f1.to_json(),
         "reliability": found.reliability.to_dict(orient="list"),
         "blobs": found.blobs.to_json(),

@@ -11,7 +11,7 @@ import pytest
 
 from tomopick import cli
 
-COMMANDS = ["demo", "import", "simulate", "train", "pick", "evaluate", "report", "memory", "info"]
+COMMANDS = ["demo", "import", "simulate", "train", "pick", "evaluate", "report", "memory", "export", "info"]
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -17,6 +17,7 @@ __all__ = ["Intensity"]
 KNOTS = 8  # frequencies, from 0 to the corner of the cube, between which a random gain runs straight
 FULL_TILT = 60.0  # degrees; most tilt series end here
 TILTED = 0.6  # share of the crops whose tilts end earlier
+EVEN = 0.5  # share of these whose tilts end at the same angle on both sides, as most tilt series do
 
 
 class Intensity:
@@ -79,11 +80,12 @@ class Intensity:
         return factor
 
     def _lost(self, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
-        """Which frequencies no tilt shows, where the tilts of each side end at an angle of their own.
+        """Which frequencies no tilt shows, where the tilts of each side end at an angle of their own, or both at one.
 
         The tilt axis is y: an image at some tilt holds the plane of x and z at that angle from x.
         """
-        least, most = np.tan(np.radians(FULL_TILT - self._wedge * rng.random(2)))
+        ends = FULL_TILT - self._wedge * rng.random(2)
+        least, most = np.tan(np.radians(ends[[0, 0]] if rng.random() < EVEN else ends))
         kz, ky, kx = _frequencies(shape)
         kept = ((kz <= kx * most) & (-kz <= kx * least)) | ((kx == 0) & (kz == 0))
         lost: Tensor = (~kept).expand(-1, len(ky), -1)

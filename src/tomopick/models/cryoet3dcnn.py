@@ -150,10 +150,16 @@ class CryoET3DCNN(nn.Module):
         first = self.classifier[0]
         assert isinstance(first, nn.Linear)
         kernel = first.weight.view(HIDDEN, CHANNELS[-1], *[self.reach] * 3)
-        positions = math.prod(n - self.reach + 1 for n in cells.shape[2:])
-        transformed = cells.device.type == "cpu" and positions * self.reach**3 >= WORTH_TRANSFORMING
-        convolved = correlate if transformed else functional.conv3d
+        convolved = correlate if self._worth_transforming(cells) else functional.conv3d
         return convolved(cells, kernel, first.bias).movedim(1, -1)
+
+    def _worth_transforming(self, cells: Tensor) -> bool:
+        # those who export a network follow its layers, and have no transforms of their own
+        exporting = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if cells.device.type != "cpu" or exporting:
+            return False
+        positions = math.prod(n - self.reach + 1 for n in cells.shape[2:])
+        return positions * self.reach**3 >= WORTH_TRANSFORMING
 
     def _first_of_few(self, cells: Tensor) -> Tensor:
         """The same from a copy of the cells for each position: its gradient is several times faster."""
