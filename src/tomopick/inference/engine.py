@@ -21,6 +21,7 @@ from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orien
 from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import ScoreMap
 from tomopick.inference.tiling import Tile, tiles
+from tomopick.models.fused import fused
 from tomopick.models.modelfile import Model
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.symmetry import turned
@@ -152,13 +153,14 @@ def score_map(
         TomopickError: the stride does not fit the network, there is no such dtype, or the training saw fewer
             orientations.
     """
-    network = model.network
     dtype = chosen_dtype(dtype, device)
-    stride = chosen_stride(network, stride)
+    stride = chosen_stride(model.network, stride)
     ways = trained_orientations(model, augment)
     tomogram = at_spacing(tomogram, model.spec.spacing)
     scaling = scaling_of(tomogram, model.spec.normalisation)
-    network.to(device).eval()
+    network = model.network.to(device).eval()
+    if isinstance(network, torch.nn.Module):
+        network = fused(network)
     z, y, x = (-(-n // stride) for n in tomogram.shape)
     last = (stride * (z - 1), stride * (y - 1), stride * (x - 1))
     array = np.zeros((len(model.spec.objects) + 1, z, y, x), np.float32)

@@ -1,0 +1,56 @@
+"""Batch norm folded into the convolutions before it, for use after training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+__all__ = ["fused"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class _Place(NamedTuple):
+    """A layer, and where it hangs."""
+
+    owner: nn.Module
+    name: str
+    layer: nn.Module
+
+
+def fused(network: Network) -> Network:
+    """A copy of a network in evaluation mode without its batch norms: each is part of the convolution before it.
+
+    It gives the same up to rounding, without passes over the features that only scale and shift them. Layers that do
+    not change share their weights with the network. A network in training mode has no batch norm to fold yet and is
+    returned as it is.
+    """
+    if network.training:
+        return network
+    shared: dict[int, object] = {id(parameter): parameter for parameter in network.parameters()}
+    copy = deepcopy(network, shared)
+    for chain in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:
+        _fold(list(_layers(chain)))
+    return copy
+
+
+def _fold(layers: list[_Place]) -> None:
+    """Fold each batch norm that follows a convolution directly."""
+    for before, after in pairwise(layers):
+        if isinstance(before.layer, nn.Conv3d) and isinstance(after.layer, nn.BatchNorm3d):
+            setattr(before.owner, before.name, fuse_conv_bn_eval(before.layer, after.layer))
+            setattr(after.owner, after.name, nn.Identity())
+
+
+def _layers(chain: nn.Sequential) -> Iterator[_Place]:
+    """The layers that a chain runs one after the other, those of chains within it in their place."""
+    for name, layer in chain.named_children():
+        if isinstance(layer, nn.Sequential):
+            yield from _layers(layer)
+        else:
+            yield _Place(chain, name, layer)
