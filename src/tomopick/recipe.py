@@ -51,8 +51,8 @@ class Augmentation(_Frozen):
         default=0.0,
         ge=0,
         lt=60,
-        description="On three crops of five, lose the tilts beyond 60 less up to this, in degrees, on each side by "
-        "itself: to nothing on one half of them, to noise on the other.",
+        description="On three crops of four, lose the tilts beyond 60 less up to this, in degrees, on each side by "
+        "itself or on both alike: to nothing on one half of them, to noise on the other.",
     )
 
 

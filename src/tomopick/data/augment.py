@@ -16,7 +16,7 @@ __all__ = ["Intensity"]
 
 KNOTS = 8  # frequencies, from 0 to the corner of the cube, between which a random gain runs straight
 FULL_TILT = 60.0  # degrees; most tilt series end here
-TILTED = 0.6  # share of the crops whose tilts end earlier
+TILTED = 0.75  # share of the crops whose tilts end earlier
 EVEN = 0.5  # share of these whose tilts end at the same angle on both sides, as most tilt series do
 
 
