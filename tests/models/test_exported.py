@@ -40,7 +40,7 @@ def test_scores_of_an_exported_network_are_those_of_the_network(name, form, tmp_
     path = export(mine, tmp_path / "model", form)
     assert path.suffix == FORMATS[form]
     there = replace(mine, network=exported_network(path, mine.network))
-    expected, found = (score_map(one, TOMOGRAM, stride=2) for one in (mine, there))
+    expected, found = (score_map(one, TOMOGRAM, stride=mine.network.stride) for one in (mine, there))
     assert expected.array.std(axis=(1, 2, 3)).min() > 1e-4
     np.testing.assert_allclose(found.array, expected.array, atol=2e-5)
     told = json.loads((tmp_path / f"{path.name}.json").read_text())
