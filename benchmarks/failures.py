@@ -46,9 +46,8 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def explained(every: Picks, kept: Picks, truth: Picks, objects: Sequence[ParticleObject]) -> pd.DataFrame:
-    """The true particles with the columns of `classify_picks` and why, own (best score of their own object nearby)."""
-    marked = classify_picks(kept, truth, objects)
+def explained(marked: pd.DataFrame, every: Picks, kept: Picks, objects: Sequence[ParticleObject]) -> pd.DataFrame:
+    """The true particles of `classify_picks` with why and own, the best score of their own object nearby."""
     real = marked[marked["kind"] == "truth"].reset_index(drop=True)
     reach = {o.name: o.match_distance for o in objects}
     own, why = [], []
@@ -126,13 +125,13 @@ def main() -> None:
     every = Picks.join(timed_pick(model, one, "auto").picks for one in tomograms.values())
     truth = Picks.join(project.picks(run=run) for run in runs)
     kept = keep_above(every, model.spec.thresholds)
-    real = explained(every, kept, truth, objects)
+    marked = classify_picks(kept, truth, objects)
+    real = explained(marked, every, kept, objects)
     middle = {run: (t.shape[2] - 1) / 2 * t.spacing for run, t in tomograms.items()}
     spacing = next(iter(tomograms.values())).spacing
     outer = (real["x"] - real["run"].map(middle)).abs().to_numpy() > OUTER * spacing
     missed = real[real["state"] == "missed"].sort_values("own", kind="stable")
-    false = classify_picks(kept, truth, objects)
-    false = false[false["state"] == "false"].sort_values("score", ascending=False, kind="stable")
+    false = marked[marked["state"] == "false"].sort_values("score", ascending=False, kind="stable")
     draw(missed.assign(shown=missed["own"], note=missed["why"]), tomograms, objects, args.most, args.out / "missed.png")
     draw(false.assign(shown=false["score"], note=""), tomograms, objects, args.most, args.out / "false.png")
     lines = [

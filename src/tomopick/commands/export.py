@@ -105,11 +105,8 @@ def parity(model: Model, written: Path, tomograms: Iterator[Tomogram]) -> Parity
             here, there = (score_map(one, tomogram, dtype="fp32") for one in (model, other))
             difference = max(difference, float(np.abs(here.array - there.array).max()))
             mine, theirs = (find_peaks(scores, model.spec.objects) for scores in (here, there))
-            picks, changed, count = (
-                picks + len(mine),
-                changed + changed_picks(mine, theirs, tomogram.spacing),
-                count + 1,
-            )
+            picks, count = picks + len(mine), count + 1
+            changed += changed_picks(mine, theirs, tomogram.spacing)
             tell(min(1.0, picks / ENOUGH))
             if picks >= ENOUGH:
                 break

@@ -89,7 +89,7 @@ def _halo(network: DenseNetwork) -> int:
 def export(model: Model, path: Path, form: str) -> Path:
     """Write the network, from scaled densities to logits, in another format.
 
-    Its input is (1, 1, D, H, W) with edges of any multiple of the network's stride that leaves a score; its output
+    Its input is (1, 1, D, H, W) with edges of any multiple of the network's `align` that leaves a score; its output
     (1, classes, d, h, w), background last. What else a model file holds stands beside it as JSON, in ``PATH.json``.
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.training.annotations import TrainingRun, judged
-from tomopick.training.run import fit
+from tomopick.training.run import Fitting, fit
 from tomopick.training.thresholds import raw_picks, settle
 
 __all__ = ["Folds", "split_folds", "train_folds"]
@@ -63,12 +64,8 @@ def train_folds(
     recipe: Recipe,
     out: Path,
     *,
-    resume: bool = False,
-    device: str = "cpu",
-    devices: int = 1,
-    workers: int = 0,
-    progress: bool = True,
     tell: Callable[[int, list[str]], None] | None = None,
+    **options: Unpack[Fitting],
 ) -> Folds:
     """Train one model for each fold, at ``out/fold_0`` and so on, and settle scores on the out-of-fold picks.
 
@@ -81,9 +78,8 @@ def train_folds(
         objects: what to find.
         recipe: all choices; a time limit is each fold's.
         out: folder, made if need be.
-        resume: leave finished folds as they are, and go on with the others.
-        device: as for `tomopick.training.run.fit`, like those that follow.
         tell: called before each fold, with its number and the runs that it keeps back.
+        options: as for `tomopick.training.run.fit`, for each fold; a fold that was not begun starts, resumed or not.
 
     Raises:
         TomopickError: as `split_folds` and `tomopick.training.run.fit`.
@@ -97,11 +93,8 @@ def train_folds(
         held = [by_name[name] for name in names]
         rest = [run for name, run in by_name.items() if name not in names]
         where = out / f"fold_{k}"
-        going_on = resume and where.exists()
-        fitted.append(
-            fit(rest, held, objects, recipe, where, resume=going_on, device=device, devices=devices, workers=workers,
-                progress=progress)
-        )  # fmt: skip
+        own: Fitting = {**options, "resume": options.get("resume", False) and where.exists()}
+        fitted.append(fit(rest, held, objects, recipe, where, **own))
         raw.append(raw_picks(fitted[-1].model, held, recipe))
     whole = [replace(run, others=()) for run in runs]
     picks, pooled = settle([f.model for f in fitted], Picks.join(raw), whole, recipe)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -39,10 +39,20 @@ from tomopick.training.start import start_training
 from tomopick.training.task import DenseTask
 from tomopick.training.thresholds import raw_picks, settle
 
-__all__ = ["Fitted", "Trained", "TrainingRun", "fit", "train"]
+__all__ = ["Fitted", "Fitting", "Trained", "TrainingRun", "fit", "train"]
 
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
+
+
+class Fitting(TypedDict, total=False):
+    """The options of `fit`, for those who hand them on; what they mean stands there."""
+
+    resume: bool
+    device: str
+    devices: int
+    workers: int
+    progress: bool
 
 
 @dataclass(frozen=True)
@@ -110,22 +120,14 @@ def train(
     objects: Sequence[ParticleObject],
     recipe: Recipe,
     out: Path,
-    *,
-    resume: bool = False,
-    device: str = "cpu",
-    devices: int = 1,
-    workers: int = 0,
-    progress: bool = True,
+    **options: Unpack[Fitting],
 ) -> Trained:
     """Train a network, and calibrate it and choose its thresholds on the validation runs; arguments as for `fit`.
 
     Raises:
         TomopickError: as `fit`.
     """
-    fitted = fit(
-        training, validation, objects, recipe, out, resume=resume, device=device, devices=devices, workers=workers,
-        progress=progress,
-    )  # fmt: skip
+    fitted = fit(training, validation, objects, recipe, out, **options)
     picks, result = settle([fitted.model], raw_picks(fitted.model, validation, recipe), validation, recipe)
     return Trained(fitted.model, fitted.history, picks, result)
 

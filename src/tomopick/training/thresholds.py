@@ -10,7 +10,7 @@ from tomopick.curves import probability_thresholds
 from tomopick.evaluation import Evaluation, evaluate
 from tomopick.inference.engine import score_map
 from tomopick.inference.peaks import find_peaks
-from tomopick.models.modelfile import Model, load_model, save_model
+from tomopick.models.modelfile import Model, load_model, read_spec, save_model
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.reliability import fit_calibration
@@ -44,7 +44,7 @@ def settle(models: Sequence[Path], raw: Picks, runs: Sequence[TrainingRun], reci
     Returns:
         The picks with calibrated scores, and what they are worth with these thresholds.
     """
-    objects = load_model(models[0]).spec.objects
+    objects = read_spec(models[0]).objects
     names = [run.tomogram.name for run in runs]
     truth = judged(Picks.join(run.picks for run in runs), runs, recipe.ignore_unlabelled)
     calibration = fit_calibration(raw, truth, objects, names)
