@@ -8,7 +8,7 @@ import numpy as np
 
 from tomopick.commands.screen import out, table
 from tomopick.commands.sources import project_at
-from tomopick.commands.train import opened_runs
+from tomopick.commands.train import check_known, opened_runs
 from tomopick.errors import DataError
 from tomopick.io.picks import write_picks
 from tomopick.objects import ParticleObject
@@ -42,9 +42,7 @@ def train_project_in_folds(
     """
     _check_folder(folder, folds)
     project = project_at(config)
-    unknown = sorted(set(runs or []) - set(project.runs))
-    if unknown:
-        raise DataError(f"the project has no run {', '.join(unknown)}; it has {', '.join(project.runs)}")
+    check_known(project.runs, runs or [])
     names = project.runs if runs is None else [run for run in project.runs if run in runs]
     opened = opened_runs(project, names, names, kind, spacing, recipe.init, user, session, partial)
 

@@ -19,7 +19,15 @@ from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
 from tomopick.training.run import Trained, TrainingRun, train
 
-__all__ = ["check_no_folds", "opened_runs", "read_recipe", "resumed_recipe", "split_runs", "train_project"]
+__all__ = [
+    "check_known",
+    "check_no_folds",
+    "opened_runs",
+    "read_recipe",
+    "resumed_recipe",
+    "split_runs",
+    "train_project",
+]
 
 UNLIMITED = 100_000  # epochs
 DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
@@ -74,15 +82,24 @@ def resumed_recipe(folder: Path) -> Path:
     return found[0]
 
 
+def check_known(runs: Sequence[str], asked: Sequence[str]) -> None:
+    """Refuse runs that a project, which has these runs, does not have.
+
+    Raises:
+        DataError: it names them.
+    """
+    unknown = sorted(set(asked) - set(runs))
+    if unknown:
+        raise DataError(f"the project has no run {', '.join(unknown)}; it has {', '.join(runs)}")
+
+
 def split_runs(runs: Sequence[str], training: list[str] | None, validation: list[str] | None) -> tuple[list[str], ...]:
     """Which runs train and which validate: those named, the others train; unnamed, the last fifth validates.
 
     Raises:
         DataError: a run that the project does not have, or too few runs to have one on each side.
     """
-    unknown = sorted({*(training or []), *(validation or [])} - set(runs))
-    if unknown:
-        raise DataError(f"the project has no run {', '.join(unknown)}; it has {', '.join(runs)}")
+    check_known(runs, [*(training or []), *(validation or [])])
     if validation is None:
         rest = [r for r in runs if r not in (training or [])]
         if training is None:
