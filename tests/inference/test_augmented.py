@@ -8,7 +8,7 @@ import torch
 from hand_set import EVERY_WAY, Padded, Pointwise, hand_set
 
 from tomopick.errors import DataError
-from tomopick.inference import engine
+from tomopick.inference import passes
 from tomopick.inference.engine import score_map
 from tomopick.inference.picking import pick
 from tomopick.models.modelfile import Model
@@ -39,7 +39,7 @@ def test_a_network_that_sees_alike_from_all_sides_gives_the_same_map_turned_or_n
 @pytest.mark.parametrize("shape", [(17, 21, 33), (18, 20, 26)])
 @pytest.mark.parametrize("edge", [16, 320])
 def test_a_network_that_pads_gives_the_same_map_but_where_it_pads(edge, shape, monkeypatch):
-    monkeypatch.setattr(engine, "PADDED_TILE", edge)
+    monkeypatch.setattr(passes, "PADDED_TILE", edge)
     model, tomogram = hand_set(Padded(GAINS, blur=0.3)), noise(shape)
     inner = (slice(None), *[slice(1, -1)] * 3)
     plain = score_map(model, tomogram).array[inner]

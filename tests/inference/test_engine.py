@@ -5,13 +5,15 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from tomopick.data.normalise import scaling_of
 from tomopick.errors import TomopickError
-from tomopick.inference import engine
-from tomopick.inference.engine import dense_pass, score_map
+from tomopick.inference import passes
+from tomopick.inference.engine import dense_pass, score_map, score_parts
+from tomopick.inference.peaks import find_peaks, margin_of
 from tomopick.models.modelfile import Model, ModelSpec
 from tomopick.models.registry import build
 from tomopick.objects import ParticleObject
@@ -93,8 +95,8 @@ def test_each_score_is_that_of_its_own_crop_with_the_window_of_the_design():
 def test_tiles_and_slabs_leave_no_seams(tile, monkeypatch):
     model, tomogram = random_model(), noise((25, 33, 41))
     whole = score_map(model, tomogram, 8)
-    monkeypatch.setattr(engine, "TILE_CELLS", tile)
-    monkeypatch.setattr(engine, "SLAB", tile)
+    monkeypatch.setattr(passes, "TILE_CELLS", tile)
+    monkeypatch.setattr(passes, "SLAB", tile)
     assert np.abs(score_map(model, tomogram, 8).array - whole.array).max() < 1e-4
     check_against_lone_crops(model, tomogram, 8)
 
@@ -191,15 +193,71 @@ def in_one_piece(model: Model, tomogram: Tomogram) -> np.ndarray:
     return torch.softmax(logits, dim=1)[0].numpy()[(slice(None), *counts)]
 
 
+class Elsewhere:
+    """A network that is no PyTorch module, as those of other runtimes: all that the engine knows is what it asks."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network
+        self.embed, self.classify = network.embed, network.classify
+        self.stride, self.halo, self.reach = network.stride, network.halo, network.reach
+        self.context, self.align = network.context, network.align
+
+    def to(self, device: str) -> Elsewhere:
+        return self
+
+    def eval(self) -> Elsewhere:
+        return self
+
+
 @pytest.mark.parametrize("edge", [16, 40])
-def test_a_network_that_pads_scores_in_tiles_as_in_one_piece(edge, monkeypatch):
+def test_a_network_that_runs_elsewhere_scores_in_tiles_as_in_one_piece(edge, monkeypatch):
     model, tomogram = padded_model(), noise((30, 61, 109))
     whole = in_one_piece(model, tomogram)
     assert np.ptp(whole[0]) > 0.5
-    monkeypatch.setattr(engine, "PADDED_TILE", edge)
-    tiled = score_map(model, tomogram)
+    monkeypatch.setattr(passes, "PADDED_TILE", edge)
+    tiled = score_map(Model(Elsewhere(model.network), model.spec), tomogram)
     assert (tiled.stride, tiled.offset) == (2, (0.0, 0.0, 0.0))
     np.testing.assert_allclose(tiled.array, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(30, 61, 109), (21, 109, 40), (110, 30, 29), (3, 9, 9)])
+@pytest.mark.parametrize("thick", [8, 16, 64])
+def test_a_network_that_pads_scores_in_slabs_as_in_one_piece(shape, thick, monkeypatch):
+    model, tomogram = padded_model(), noise(shape)
+    monkeypatch.setattr(passes, "THICKEST", thick)
+    found = score_map(model, tomogram)
+    assert (found.stride, found.offset) == (2, (0.0, 0.0, 0.0))
+    np.testing.assert_allclose(found.array, in_one_piece(model, tomogram), atol=1e-4)
+
+
+def test_little_memory_makes_slabs_thin_and_changes_no_score():
+    model, tomogram = padded_model(), noise((40, 200, 40))
+    told: dict[float, list[float]] = {0.0: [], 8.0: []}
+    maps = [score_map(model, tomogram, memory=memory, progress=told[memory].append).array for memory in told]
+    np.testing.assert_allclose(*maps, atol=1e-4)
+    assert (len(told[0.0]), len(told[8.0])) == (25, 4)  # slabs of 8 voxels, and of 64
+
+
+@pytest.mark.parametrize("shape", [(30, 61, 109), (29, 70, 31), (96, 30, 40)])
+@pytest.mark.parametrize("stride", [2, 1])
+def test_parts_make_up_the_map_and_give_its_picks(shape, stride, monkeypatch):
+    monkeypatch.setattr(passes, "THICKEST", 16)
+    model, tomogram = padded_model(), noise(shape)
+    scores = score_map(model, tomogram, stride)
+    parts = list(score_parts(model, tomogram, stride, margin=margin_of(stride)))
+    assert (len(parts) >= 3) == (stride == 2)  # finer than its own stride, passes fill the map in turns
+    found = np.full(scores.array.shape, np.nan, np.float32)
+    for part in parts:
+        own = part.scores.array[(slice(None), *part.core)]
+        start = [a + core.start for a, core in zip(part.start, part.core, strict=True)]
+        place = tuple(slice(a, a + n) for a, n in zip(start, own.shape[1:], strict=True))
+        assert np.isnan(found[(slice(None), *place)]).all()
+        found[(slice(None), *place)] = own
+        assert part.scores.offset == tuple(float(stride * a) for a in part.start)
+    np.testing.assert_array_equal(found, scores.array)
+    picks, whole = (find_peaks(one, OBJECTS).table for one in (parts, scores))
+    assert len(whole) > 10
+    pd.testing.assert_frame_equal(picks, whole)
 
 
 def test_a_tomogram_smaller_than_its_cells_works():

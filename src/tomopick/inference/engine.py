@@ -1,44 +1,45 @@
-"""Dense inference: a network over a whole tomogram, tile by tile, each value as if computed alone."""
+"""Dense inference: a network over a whole tomogram, each value as if computed alone."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tomopick.data.normalise import Scaling, scaling_of
 from tomopick.errors import TomopickError
 from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
+from tomopick.inference.passes import DTYPES, Pass, Progress, Triple, pieces, slab_axis, streams
 from tomopick.inference.resample import at_spacing
-from tomopick.inference.scoremap import ScoreMap
-from tomopick.inference.tiling import Tile, tiles
+from tomopick.inference.scoremap import Part, ScoreMap
 from tomopick.models.fused import fused
 from tomopick.models.modelfile import Model
-from tomopick.models.registry import DenseNetwork, lead
+from tomopick.models.registry import DenseNetwork
 from tomopick.symmetry import turned
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Progress", "chosen_dtype", "chosen_stride", "dense_pass", "fast_dtype", "keep_freed_memory", "score_map"]
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-Triple = tuple[int, int, int]
-Progress = Callable[[float], None]
-Piece = tuple[tuple[slice, slice, slice], NDArray[np.float32]]
-"""Where in a pass's grid, and the probabilities (classes, z, y, x) there."""
+__all__ = [
+    "MEMORY",
+    "chosen_dtype",
+    "chosen_stride",
+    "dense_pass",
+    "fast_dtype",
+    "keep_freed_memory",
+    "score_map",
+    "score_parts",
+]
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
-TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
-PADDED_TILE = 320  # voxels along a tile's edge where the network pads: large, for each is read with its context
-SLAB = 9  # planes of scores computed at once, which bounds the memory of hidden layers: those of one Fourier block
+MEMORY = 1.5  # GB of the whole process, where whole slabs go through the network
 
 
 def keep_freed_memory() -> None:
@@ -94,32 +95,13 @@ def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
     return stride
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """What a network looks at, and how.
-
-    Attributes:
-        network: what looks.
-        tomogram: what it reads.
-        scaling: of the densities.
-        device: where it computes.
-        dtype: "fp32", "bf16" or "fp16".
-    """
-
-    network: DenseNetwork
-    tomogram: Readable
-    scaling: Scaling
-    device: torch.device
-    dtype: str
-
-    def read(self, start: Triple, stop: Triple) -> Tensor:
-        """The scaled region ``start <= voxel < stop`` as a batch of one, on the device."""
-        densities = self.scaling(self.tomogram.read(start, stop))
-        return torch.from_numpy(densities)[None, None].to(self.device, memory_format=torch.channels_last_3d)
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context in which the network runs in its number format."""
-        return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "fp32")
+def resident_memory() -> int:
+    """Bytes that this process holds now; a guess where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 500_000_000
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def score_map(
@@ -130,6 +112,7 @@ def score_map(
     augment: int = 1,
     device: str = "cpu",
     dtype: str = "fp32",
+    memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> ScoreMap:
     """Class probabilities over the whole tomogram.
@@ -147,21 +130,18 @@ def score_map(
             augmentation), the first being the tomogram as it is. Takes so many times as long, and no more memory.
         device: as PyTorch names it.
         dtype: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
+        memory: GB of the whole process to stay below, beside the map itself. Heatmap networks take the tomogram in
+            slabs as thick as that allows, at least 8 voxels; others take what they need.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
         TomopickError: the stride does not fit the network, there is no such dtype, or the training saw fewer
             orientations.
     """
-    dtype = chosen_dtype(dtype, device)
     stride = chosen_stride(model.network, stride)
     ways = trained_orientations(model, augment)
-    tomogram = at_spacing(tomogram, model.spec.spacing)
-    scaling = scaling_of(tomogram, model.spec.normalisation)
-    network = model.network.to(device).eval()
-    if isinstance(network, torch.nn.Module):
-        network = fused(network)
-    z, y, x = (-(-n // stride) for n in tomogram.shape)
+    whole = _Whole.of(model, tomogram, stride, device, dtype, memory)
+    z, y, x = whole.counts
     last = (stride * (z - 1), stride * (y - 1), stride * (x - 1))
     array = np.zeros((len(model.spec.objects) + 1, z, y, x), np.float32)
     for done, way in enumerate(ways):
@@ -170,17 +150,111 @@ def score_map(
             if progress is not None:
                 progress((done + share) / len(ways))
 
-        seen = _Seen(network, TurnedTomogram(tomogram, last, way), scaling, torch.device(device), dtype)
-        _add_scores(turned(array, way), seen, stride, tell)
+        _add_scores(turned(array, way), whole, TurnedTomogram(whole.tomogram, last, way), tell)
     if len(ways) > 1:
         array /= len(ways)
-    names = tuple(o.name for o in model.spec.objects)
-    return ScoreMap(array, stride, (0.0, 0.0, 0.0), tomogram.spacing, names, tomogram.name)
+    return whole.named(array)
 
 
-def _add_scores(scores: NDArray[np.float32], seen: _Seen, stride: int, progress: Progress) -> None:
+def score_parts(
+    model: Model,
+    tomogram: Tomogram,
+    stride: int | None = None,
+    *,
+    margin: int,
+    augment: int = 1,
+    device: str = "cpu",
+    dtype: str = "fp32",
+    memory: float = MEMORY,
+    progress: Progress | None = None,
+) -> Iterator[Part]:
+    """`score_map` in parts, each with so many grid points of the map around it, so that the map need not be held.
+
+    There are several parts where the network streams, at its own stride and in one orientation; else the map is one.
+
+    Args:
+        margin: grid points.
+        model, tomogram, stride, augment, device, dtype, memory, progress: as for `score_map`.
+
+    Raises:
+        TomopickError: as `score_map` does.
+    """
+    step = chosen_stride(model.network, stride)
+    if augment != 1 or step != model.network.stride or not streams(model.network):
+        whole_map = score_map(
+            model, tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=progress
+        )
+        yield Part.whole(whole_map)
+        return
+    whole = _Whole.of(model, tomogram, step, device, dtype, memory)
+    axis = slab_axis(whole.counts)
+    held = np.zeros((len(model.spec.objects) + 1, *_with(whole.counts, axis, 0)), np.float32)
+    start = own = 0  # the first plane that is held, and the first that no part has had for its own
+    for place, probabilities in pieces(whole.one(whole.tomogram, (0, 0, 0), whole.counts), progress):
+        held = np.concatenate([held, probabilities], axis=1 + axis)
+        stop = place[axis].stop
+        ready = stop if stop == whole.counts[axis] else stop - margin
+        if ready <= own:
+            continue
+        core = [slice(0, n) for n in whole.counts]
+        core[axis] = slice(own - start, ready - start)
+        first = _with((0, 0, 0), axis, start)
+        yield Part(whole.named(held, first), first, (core[0], core[1], core[2]))
+        own, kept = ready, max(ready - margin, start)
+        held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
+        start = kept
+
+
+def _with(triple: Triple, axis: int, value: int) -> Triple:
+    z, y, x = (value if i == axis else n for i, n in enumerate(triple))
+    return z, y, x
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A model about to look at a tomogram."""
+
+    model: Model
+    network: DenseNetwork
+    tomogram: Tomogram
+    scaling: Scaling
+    stride: int
+    device: torch.device
+    dtype: str
+    room: int
+
+    @classmethod
+    def of(cls, model: Model, tomogram: Tomogram, stride: int, device: str, dtype: str, memory: float) -> Self:
+        tomogram = at_spacing(tomogram, model.spec.spacing)
+        network = model.network.to(device).eval()
+        if isinstance(network, torch.nn.Module):
+            network = fused(network)
+        scaling = scaling_of(tomogram, model.spec.normalisation)
+        room = int(1e9 * memory) - (resident_memory() if device == "cpu" else 0)
+        where = torch.device(device)
+        return cls(model, network, tomogram, scaling, stride, where, chosen_dtype(dtype, device), room)
+
+    @property
+    def counts(self) -> Triple:
+        """Grid points, zyx."""
+        z, y, x = (-(-n // self.stride) for n in self.tomogram.shape)
+        return z, y, x
+
+    def one(self, seen: Readable, first: Triple, counts: Triple) -> Pass:
+        """A pass over what is seen of the tomogram."""
+        return Pass(self.network, seen, self.scaling, self.device, self.dtype, self.room, first, counts)
+
+    def named(self, array: NDArray[np.float32], start: Triple = (0, 0, 0)) -> ScoreMap:
+        """Scores (classes, z, y, x) from a grid point on, as a map."""
+        z, y, x = (float(self.stride * n) for n in start)
+        names = tuple(o.name for o in self.model.spec.objects)
+        return ScoreMap(array, self.stride, (z, y, x), self.tomogram.spacing, names, self.tomogram.name)
+
+
+def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, progress: Progress) -> None:
     """Add probabilities to an array (classes, z, y, x) of those of the voxels ``stride * i``, piece by piece."""
-    step = seen.network.stride // stride
+    stride = whole.stride
+    step = whole.network.stride // stride
     counts = scores.shape[1:]
     shifts = [s for s in product(range(step), repeat=3) if all(a < n for a, n in zip(s, counts, strict=True))]
     for done, (sz, sy, sx) in enumerate(shifts):
@@ -190,7 +264,7 @@ def _add_scores(scores: NDArray[np.float32], seen: _Seen, stride: int, progress:
             progress((done + share) / len(shifts))
 
         first, size = (sz * stride, sy * stride, sx * stride), (part.shape[1], part.shape[2], part.shape[3])
-        for place, probabilities in _pieces(seen, first, size, tell):
+        for place, probabilities in pieces(whole.one(seen, first, size), tell):
             part[(slice(None), *place)] += probabilities
 
 
@@ -205,84 +279,12 @@ def dense_pass(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
-    seen = _Seen(network, tomogram, scaling, device, dtype)
+    room = int(1e9 * MEMORY)
+    one = Pass(network, tomogram, scaling, device, dtype, room, first, counts)
     found: NDArray[np.float32] | None = None
-    for place, probabilities in _pieces(seen, first, counts, progress):
+    for place, probabilities in pieces(one, progress):
         if found is None:
             found = np.empty((len(probabilities), *counts), np.float32)
         found[(slice(None), *place)] = probabilities
     assert found is not None  # counts are at least 1
     return found
-
-
-@torch.inference_mode()
-def _pieces(seen: _Seen, first: Triple, counts: Triple, progress: Progress | None) -> Iterator[Piece]:
-    """The probabilities of `dense_pass`, as they are computed; each place comes once."""
-    network = seen.network
-    if network.context:
-        yield from _by_tile(seen, first, counts, progress)
-        return
-    with seen.autocast():
-        cells = _all_cells(seen, first, counts, progress)
-    for z in range(0, counts[0], SLAB):
-        with seen.autocast():
-            logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
-        place = (slice(z, z + SLAB), slice(None), slice(None))
-        yield place, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
-        if progress is not None:
-            progress(0.5 + 0.5 * min(1.0, (z + SLAB) / counts[0]))
-
-
-def _by_tile(seen: _Seen, first: Triple, counts: Triple, progress: Progress | None) -> Iterator[Piece]:
-    """`_pieces` of a network that pads: tiles with their context, but none beyond the borders of the pass.
-
-    There the network pads, as it would if it had the whole in one tile, and as it does in training.
-    """
-    network = seen.network
-    step = network.align // network.stride
-    plan = list(tiles(counts, PADDED_TILE // network.stride, step))
-    for done, tile in enumerate(plan):
-        spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, counts, strict=True)]
-        start = [f + low for f, (low, _) in zip(first, spans, strict=True)]
-        stop = [f + high for f, (_, high) in zip(first, spans, strict=True)]
-        batch = seen.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-        with seen.autocast():
-            cells = network.embed(batch)
-            inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
-            z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))
-            logits = network.classify(cells[:, :, z, y, x])
-        yield tile.slices, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
-        if progress is not None:
-            progress((done + 1) / len(plan))
-
-
-def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int, int]:
-    """First and last + 1 voxel, counted from the pass's first, that cells start to stop of count are computed from."""
-    end = -(-count * network.stride // network.align) * network.align
-    last = -(-stop * network.stride // network.align) * network.align
-    return max(0, start * network.stride - network.context), min(end, last + network.context)
-
-
-def _all_cells(seen: _Seen, first: Triple, counts: Triple, progress: Progress | None) -> Tensor:
-    """The network's cells (1, F, *(counts + reach - 1)) that the scores of a pass need."""
-    network = seen.network
-    z, y, x = (n + network.reach - 1 for n in counts)
-    origin = [f - lead(network) + network.halo for f in first]
-    cells: Tensor | None = None
-    plan = list(tiles((z, y, x), TILE_CELLS))
-    for done, tile in enumerate(plan):
-        part = network.embed(seen.read(*_region(network, tile, origin)))
-        if cells is None:
-            cells = part.new_empty((1, part.shape[1], z, y, x))
-        cells[(..., *tile.slices)] = part
-        if progress is not None:
-            progress(0.5 * (done + 1) / len(plan))
-    assert cells is not None  # counts are at least 1
-    return cells
-
-
-def _region(network: DenseNetwork, tile: Tile, origin: list[int]) -> tuple[Triple, Triple]:
-    """First voxel, and last + 1, of a tile of cells with its halo."""
-    z0, y0, x0 = (o + network.stride * a - network.halo for o, a in zip(origin, tile.start, strict=True))
-    z1, y1, x1 = (o + network.stride * b + network.halo for o, b in zip(origin, tile.stop, strict=True))
-    return (z0, y0, x0), (z1, y1, x1)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.errors import DataError
-from tomopick.inference.engine import Progress, chosen_stride, score_map
+from tomopick.inference.engine import MEMORY, chosen_stride, score_map
+from tomopick.inference.passes import Progress
 from tomopick.inference.resample import at_spacing, on_grid
 from tomopick.inference.scoremap import ScoreMap
 from tomopick.models.modelfile import Model
@@ -73,6 +74,7 @@ class Ensemble:
         augment: int = 1,
         device: str = "cpu",
         dtype: str = "fp32",
+        memory: float = MEMORY,
         progress: Progress | None = None,
     ) -> ScoreMap:
         """The weighted mean of the models' maps, each calibrated object by object.
@@ -86,7 +88,7 @@ class Ensemble:
                 finer.
             augment: orientations of the tomogram to average over, for each model.
             device: as PyTorch names it.
-            dtype: as for `tomopick.inference.engine.score_map`.
+            dtype, memory: as for `tomopick.inference.engine.score_map`.
             progress: called with the share that is done, 0 to 1.
 
         Raises:
@@ -107,7 +109,9 @@ class Ensemble:
             self._add(
                 total,
                 finest * first.spacing,
-                score_map(model, tomogram, stride, augment=augment, device=device, dtype=dtype, progress=tell),
+                score_map(
+                    model, tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=tell
+                ),
                 model,
                 share,
             )

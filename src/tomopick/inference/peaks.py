@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +12,21 @@ from scipy.spatial import cKDTree
 
 from tomopick.errors import DataError
 from tomopick.geometry import angstrom_from_voxel, voxel_from_angstrom, voxel_from_grid
-from tomopick.inference.scoremap import ScoreMap
+from tomopick.inference.scoremap import Part, ScoreMap
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.tomogram import LazyArray
 
-__all__ = ["CROWDING", "FLOOR", "find_peaks", "inside", "likelier"]
+__all__ = ["CROWDING", "FLOOR", "find_peaks", "inside", "likelier", "margin_of"]
 
 FLOOR = 0.05  # maxima below this are never looked at
 CROWDING = 0.8  # two particles of one object are at least this share of its radius apart
+REFINED = 4  # voxels about a maximum that its place is refined from
 Floats = NDArray[np.float64]
 
 
 def find_peaks(
-    scores: ScoreMap,
+    scores: ScoreMap | Iterable[Part],
     objects: Sequence[ParticleObject],
     thresholds: Mapping[str, float] | None = None,
     *,
@@ -38,21 +40,36 @@ def find_peaks(
     the maximum. Two objects may have picks in one place: `likelier` settles that, best on calibrated scores.
 
     Args:
-        scores: the map.
+        scores: the map, or parts of one, each with the margin that `margin_of` asks for: picks are the same.
         objects: those of the map, in its order.
         thresholds: least score by object; `floor` where there is none.
         floor: least score of all.
         crowding: share of the radius.
     """
-    found = []
-    for index, obj in enumerate(objects):
-        least = max(floor, (thresholds or {}).get(obj.name, floor))
-        grid, values = _maxima(scores.array[index], least)
-        voxels = voxel_from_grid(_refined(scores.array[index], grid, scores.stride), scores.stride, scores.offset)
-        xyz = angstrom_from_voxel(voxels, scores.spacing)
-        kept = _not_crowded(xyz, values, np.full(len(values), crowding * obj.radius))
-        found.append(Picks.of(scores.name, obj.name, xyz[kept], values[kept]))
-    return Picks.join(found)
+    parts = [Part.whole(scores)] if isinstance(scores, ScoreMap) else scores
+    least = [max(floor, (thresholds or {}).get(obj.name, floor)) for obj in objects]
+    found: list[list[_Maxima]] = [[] for _ in objects]
+    name = ""
+    for part in parts:
+        name = part.scores.name
+        for index, maxima in enumerate(found):
+            maxima.append(_maxima(part, index, least[index]))
+    return Picks.join(
+        _kept(_Maxima.join(maxima), obj, name, crowding) for maxima, obj in zip(found, objects, strict=True)
+    )
+
+
+def margin_of(stride: int) -> int:
+    """Grid points around a part of a score map that finding its picks looks at."""
+    return max(1, round(REFINED / stride))
+
+
+def _kept(maxima: _Maxima, obj: ParticleObject, name: str, crowding: float) -> Picks:
+    # best first; of equal ones the first of the map, whatever its parts
+    order = np.lexsort((*maxima.grid.T[::-1], -maxima.heights))
+    xyz, heights = maxima.xyz[order], maxima.heights[order]
+    kept = _not_crowded(xyz, heights, np.full(len(heights), crowding * obj.radius))
+    return Picks.of(name, obj.name, xyz[kept], heights[kept])
 
 
 def likelier(picks: Picks, objects: Sequence[ParticleObject], *, crowding: float = CROWDING) -> Picks:
@@ -103,18 +120,38 @@ def inside(
     return Picks(picks.table.loc[np.flatnonzero(keep)])
 
 
-def _maxima(values: NDArray[np.float32], least: float) -> tuple[NDArray[np.int64], Floats]:
-    """Grid points (n, 3) that no neighbour exceeds, and their values, best first."""
-    peak = (values >= least) & (values == maximum_filter(values, size=3, mode="nearest"))
+@dataclass(frozen=True, eq=False)
+class _Maxima:
+    """Local maxima of one object: grid points (n, 3) of the whole map, their values, and refined places (Angstrom)."""
+
+    grid: NDArray[np.int64]
+    heights: Floats
+    xyz: Floats
+
+    @classmethod
+    def join(cls, several: Sequence[_Maxima]) -> _Maxima:
+        grid, heights, xyz = zip(*[(m.grid, m.heights, m.xyz) for m in several], strict=True)
+        return cls(np.concatenate(grid), np.concatenate(heights), np.concatenate(xyz))
+
+
+def _maxima(part: Part, index: int, least: float) -> _Maxima:
+    """Grid points in a part's core that no neighbour exceeds."""
+    scores = part.scores
+    values = scores.array[index]
+    own = np.zeros(values.shape, dtype=bool)
+    own[part.core] = values[part.core] >= least
+    peak = own & (values == maximum_filter(values, size=3, mode="nearest")) if own.any() else own
     grid = np.argwhere(peak)
-    heights = values[peak].astype(np.float64)
-    order = np.argsort(-heights, kind="stable")
-    return grid[order], heights[order]
+    whole = grid + np.array(part.start)
+    offset = np.array(scores.offset) - scores.stride * np.array(part.start)
+    shift = _shifts(values, grid, scores.stride)
+    voxels = voxel_from_grid(whole + shift, scores.stride, (offset[0], offset[1], offset[2]))
+    return _Maxima(whole, values[peak].astype(np.float64), angstrom_from_voxel(voxels, scores.spacing))
 
 
-def _refined(values: NDArray[np.float32], grid: NDArray[np.int64], stride: int) -> Floats:
-    """Centres of mass of the scores about each maximum, within about four voxels, over the least score there."""
-    reach = max(1, round(4 / stride))
+def _shifts(values: NDArray[np.float32], grid: NDArray[np.int64], stride: int) -> Floats:
+    """From each maximum to the centre of mass of the scores about it, over the least score there."""
+    reach = margin_of(stride)
     padded = np.pad(values, reach, mode="edge")
     steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     place = grid[:, None] + steps[None] + reach
@@ -123,9 +160,8 @@ def _refined(values: NDArray[np.float32], grid: NDArray[np.int64], stride: int) 
     beyond = ((place < reach) | (place >= np.array(values.shape) + reach)).any(axis=-1)
     weight = np.where(beyond, 0.0, weight - weight.min(axis=1, keepdims=True))
     total = weight.sum(axis=1, keepdims=True)
-    shift = (weight[..., None] * steps).sum(axis=1) / np.where(total > 0, total, 1.0)
-    refined: Floats = grid + shift
-    return refined
+    shift: Floats = (weight[..., None] * steps).sum(axis=1) / np.where(total > 0, total, 1.0)
+    return shift
 
 
 def _not_crowded(xyz: Floats, values: Floats, radii: Floats) -> NDArray[np.int64]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ScoreMap"]
+__all__ = ["Part", "ScoreMap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,3 +32,24 @@ class ScoreMap:
     spacing: float
     objects: tuple[str, ...]
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A piece of a score map, with some of what lies around it in the map.
+
+    Attributes:
+        scores: the piece; its offset tells where it sits.
+        start: grid point (zyx) of the map at which the piece begins.
+        core: what is the part's own, as slices of the piece; the cores of all parts of a map cover it once.
+    """
+
+    scores: ScoreMap
+    start: tuple[int, int, int]
+    core: tuple[slice, slice, slice]
+
+    @classmethod
+    def whole(cls, scores: ScoreMap) -> Self:
+        """All of a map as one part."""
+        depth, height, width = scores.array.shape[1:]
+        return cls(scores, (0, 0, 0), (slice(0, depth), slice(0, height), slice(0, width)))

@@ -1,0 +1,228 @@
+"""One pass of a network over a tomogram: the scores of every voxel ``first + stride * i``, piece by piece.
+
+A network that pads takes the tomogram in slabs, each layer keeping what it needs of the last ones, or where it cannot
+(it runs elsewhere, as ONNX or OpenVINO) in tiles with their context. One that does not pad takes tiles with a halo.
+Either way a score is what the whole tomogram at once would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tomopick.data.normalise import Scaling
+from tomopick.inference.augmented import Readable
+from tomopick.inference.tiling import Tile, tiles
+from tomopick.models.registry import DenseNetwork, lead
+from tomopick.models.streamed import NotStreamable, Streamed, peak_bytes, planes_first
+
+__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "pieces", "slab_axis", "streams"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Triple = tuple[int, int, int]
+Progress = Callable[[float], None]
+Piece = tuple[tuple[slice, slice, slice], NDArray[np.float32]]
+"""Where in a pass's grid, and the probabilities (classes, z, y, x) there."""
+
+TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
+PADDED_TILE = 320  # voxels along a tile's edge where the network pads: large, for each is read with its context
+SLAB = 9  # planes of scores computed at once, which bounds the memory of hidden layers: those of one Fourier block
+THICKEST = 64  # voxels; thicker slabs are no faster
+WORKSPACE = 1.3  # what convolutions take beside the features that they read and make
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A network, what it looks at, and how.
+
+    Attributes:
+        network: what looks.
+        tomogram: what it reads.
+        scaling: of the densities.
+        device: where it computes.
+        dtype: "fp32", "bf16" or "fp16".
+        room: bytes that it may take, as far as it can keep to that.
+        first: voxel (zyx) of the first score.
+        counts: scores along each axis, a network's stride apart.
+    """
+
+    network: DenseNetwork
+    tomogram: Readable
+    scaling: Scaling
+    device: torch.device
+    dtype: str
+    room: int
+    first: Triple
+    counts: Triple
+
+    def read(self, start: Triple, stop: Triple) -> NDArray[np.float32]:
+        """The scaled region ``start <= voxel < stop``."""
+        return self.scaling(self.tomogram.read(start, stop))
+
+    def batch(self, densities: NDArray[np.float32]) -> Tensor:
+        """Densities as a batch of one, on the device."""
+        return torch.from_numpy(densities)[None, None].to(self.device, memory_format=torch.channels_last_3d)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the network runs in its number format."""
+        return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "fp32")
+
+
+def streams(network: DenseNetwork) -> bool:
+    """Whether the network's scores come slab by slab, in order."""
+    if not network.context or not isinstance(network, nn.Module):
+        return False
+    try:
+        Streamed(planes_first(network, 1))
+    except NotStreamable:
+        return False
+    return True
+
+
+@torch.inference_mode()
+def pieces(one: Pass, progress: Progress | None = None) -> Iterator[Piece]:
+    """The probabilities, as they are computed; each place comes once.
+
+    Where the network `streams`, pieces are whole slabs, in order along `slab_axis`.
+    """
+    if not one.network.context:
+        yield from _by_halo(one, progress)
+    elif streams(one.network):
+        yield from _by_slab(one, progress)
+    else:
+        yield from _by_tile(one, progress)
+
+
+def slab_axis(counts: Triple) -> int:
+    """The axis along which slabs follow each other: the longest, as they are small then; of equal ones, y before x."""
+    return max((1, 2, 0), key=lambda axis: counts[axis])
+
+
+def _by_slab(one: Pass, progress: Progress | None) -> Iterator[Piece]:
+    """Slabs of the whole pass along its longest axis, which goes first on the way through the network."""
+    assert isinstance(one.network, nn.Module)
+    axis = slab_axis(one.counts)
+    network = planes_first(one.network, axis)
+    streamed = Streamed(network)
+    voxels = [-(-n * one.network.stride // one.network.align) * one.network.align for n in one.counts]
+    thick = _thickness(one, network, axis, voxels)
+    counts = list(one.counts)
+    counts[0], counts[axis] = counts[axis], counts[0]
+    done = 0
+    for stop, planes in _ahead(one, axis, voxels, thick):
+        with one.autocast():
+            logits = streamed.push(one.batch(planes), stop == voxels[axis])
+        if logits is not None:
+            logits = logits[0, :, : counts[0] - done, : counts[1], : counts[2]]
+            place = [slice(None)] * 3
+            place[axis] = slice(done, done + logits.shape[1])
+            done += logits.shape[1]
+            found = torch.softmax(logits.float(), dim=0).cpu().numpy().swapaxes(1, 1 + axis)
+            yield (place[0], place[1], place[2]), found
+        if progress is not None:
+            progress(stop / voxels[axis])
+
+
+def _ahead(one: Pass, axis: int, voxels: list[int], thick: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Where slabs end, and these, scaled, their axis first; each is read while the one before is computed."""
+
+    def slab(start: int) -> NDArray[np.float32]:
+        low, high = list(one.first), [f + n for f, n in zip(one.first, voxels, strict=True)]
+        low[axis], high[axis] = low[axis] + start, min(low[axis] + start + thick, high[axis])
+        densities = one.read((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        return np.ascontiguousarray(densities.swapaxes(0, axis))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+        coming = reader.submit(slab, 0)
+        for stop in range(thick, voxels[axis] + thick, thick):
+            planes = coming.result()
+            if stop < voxels[axis]:
+                coming = reader.submit(slab, stop)
+            yield min(stop, voxels[axis]), planes
+
+
+def _thickness(one: Pass, network: nn.Module, axis: int, voxels: list[int]) -> int:
+    """The most planes, a multiple of the network's align, that there is room for; at least that."""
+    align = one.network.align
+    beside = [n for other, n in enumerate(voxels) if other != axis]
+    area, dtype = beside[0] * beside[1], DTYPES[one.dtype]
+    for thick in range(min(THICKEST, voxels[axis]), align, -align):
+        length = -(-min(voxels[axis], 4 * one.network.context) // thick) * thick
+        held = peak_bytes(network, (thick, beside[0], beside[1]), length, dtype)
+        read = 3 * 4 * thick * area  # a slab, the next one, and what either is made of
+        if WORKSPACE * held + read <= one.room:
+            return thick
+    return align
+
+
+def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
+    """Tiles with their context, but none beyond the borders of the pass, where the network pads as in training."""
+    network = one.network
+    step = network.align // network.stride
+    plan = list(tiles(one.counts, PADDED_TILE // network.stride, step))
+    for done, tile in enumerate(plan):
+        spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, one.counts, strict=True)]
+        start = [f + low for f, (low, _) in zip(one.first, spans, strict=True)]
+        stop = [f + high for f, (_, high) in zip(one.first, spans, strict=True)]
+        batch = one.batch(one.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
+        with one.autocast():
+            cells = network.embed(batch)
+            inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
+            z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))
+            logits = network.classify(cells[:, :, z, y, x])
+        yield tile.slices, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
+        if progress is not None:
+            progress((done + 1) / len(plan))
+
+
+def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int, int]:
+    """First and last + 1 voxel, counted from the pass's first, that cells start to stop of count are computed from."""
+    end = -(-count * network.stride // network.align) * network.align
+    last = -(-stop * network.stride // network.align) * network.align
+    return max(0, start * network.stride - network.context), min(end, last + network.context)
+
+
+def _by_halo(one: Pass, progress: Progress | None) -> Iterator[Piece]:
+    """All cells of the pass, tile by tile, and then the scores, each of many cells."""
+    network = one.network
+    with one.autocast():
+        cells = _all_cells(one, progress)
+    for z in range(0, one.counts[0], SLAB):
+        with one.autocast():
+            logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
+        place = (slice(z, z + SLAB), slice(None), slice(None))
+        yield place, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
+        if progress is not None:
+            progress(0.5 + 0.5 * min(1.0, (z + SLAB) / one.counts[0]))
+
+
+def _all_cells(one: Pass, progress: Progress | None) -> Tensor:
+    """The network's cells (1, F, *(counts + reach - 1)) that the scores of a pass need."""
+    network = one.network
+    z, y, x = (n + network.reach - 1 for n in one.counts)
+    origin = [f - lead(network) + network.halo for f in one.first]
+    cells: Tensor | None = None
+    plan = list(tiles((z, y, x), TILE_CELLS))
+    for done, tile in enumerate(plan):
+        part = network.embed(one.batch(one.read(*_region(network, tile, origin))))
+        if cells is None:
+            cells = part.new_empty((1, part.shape[1], z, y, x))
+        cells[(..., *tile.slices)] = part
+        if progress is not None:
+            progress(0.5 * (done + 1) / len(plan))
+    assert cells is not None  # counts are at least 1
+    return cells
+
+
+def _region(network: DenseNetwork, tile: Tile, origin: list[int]) -> tuple[Triple, Triple]:
+    """First voxel, and last + 1, of a tile of cells with its halo."""
+    z0, y0, x0 = (o + network.stride * a - network.halo for o, a in zip(origin, tile.start, strict=True))
+    z1, y1, x1 = (o + network.stride * b + network.halo for o, b in zip(origin, tile.stop, strict=True))
+    return (z0, y0, x0), (z1, y1, x1)

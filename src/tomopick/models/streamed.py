@@ -1,0 +1,263 @@
+"""A network fed the planes of a volume in order, each layer keeping what its kernel needs of those before.
+
+A tile must be computed with all voxels that its scores depend on, and these are computed again for the next tile. A
+volume that passes through in slabs needs none of that: every feature is computed once, and only a few planes of each
+layer are held, whatever the length.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+__all__ = ["NotStreamable", "Streamed", "peak_bytes", "planes_first"]
+
+Planes = Tensor | None  # (1, C, planes, H, W); None where there are none
+
+POINTWISE = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout3d, nn.BatchNorm3d)
+FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
+    operator.add: torch.add, operator.iadd: torch.add, torch.add: torch.add, torch.relu: torch.relu,
+    torch.relu_: torch.relu_, torch.cat: torch.cat,
+}  # fmt: skip
+"""Functions whose plane i is made of planes i of what they are given."""
+
+
+class NotStreamable(Exception):
+    """A network holds a layer that this module does not know how to feed in slabs."""
+
+
+class _Stage(Protocol):
+    """A layer: planes in, planes out, in order."""
+
+    def feed(self, given: Sequence[Planes], last: bool) -> Planes: ...
+
+    def held(self) -> Sequence[Planes]: ...
+
+
+@dataclass
+class _Convolution:
+    """A convolution, which keeps the planes that the next output needs as well."""
+
+    layer: nn.Conv3d
+    kept: Planes = None
+    begun: bool = False
+
+    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
+        layer = self.layer
+        kernel, stride, padding = layer.kernel_size[0], layer.stride[0], cast("tuple[int, ...]", layer.padding)
+        planes = _joined(self.kept, given[0])
+        if planes is None:
+            return None
+        before, after = (0 if self.begun else padding[0]), (padding[0] if last else 0)
+        self.begun = True
+        if before or after:
+            planes = functional.pad(planes, (0, 0, 0, 0, before, after))
+        count = (planes.shape[2] - kernel) // stride + 1
+        if count < 1:
+            self.kept = planes
+            return None
+        self.kept = None if last else _copied(planes[:, :, count * stride :])
+        used = planes[:, :, : (count - 1) * stride + kernel]
+        return functional.conv3d(used, layer.weight, layer.bias, layer.stride, (0, *padding[1:]), groups=layer.groups)
+
+    def held(self) -> Sequence[Planes]:
+        return [self.kept]
+
+
+@dataclass
+class _Interpolation:
+    """Twice as many planes between those that come; each needs its neighbours, and beyond the ends there are none."""
+
+    layer: nn.Upsample
+    kept: Planes = None
+    begun: bool = False
+
+    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
+        planes = _joined(self.kept, given[0])
+        if planes is None or (planes.shape[2] < 2 and not last):
+            self.kept = planes
+            return None
+        finer: Tensor = self.layer(planes)
+        first, end = (2 if self.begun else 0), finer.shape[2] - (0 if last else 2)
+        self.begun = True
+        self.kept = None if last else _copied(planes[:, :, -2:])
+        return finer[:, :, first:end] if end > first else None
+
+    def held(self) -> Sequence[Planes]:
+        return [self.kept]
+
+
+@dataclass
+class _Alike:
+    """A layer whose output planes are made of one input plane each: nothing is kept."""
+
+    layer: Callable[[Tensor], Tensor]
+
+    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
+        return None if given[0] is None else self.layer(given[0])
+
+    def held(self) -> Sequence[Planes]:
+        return []
+
+
+@dataclass
+class _Together:
+    """A function of several inputs, of which the one that is ahead waits for the others."""
+
+    function: Callable[[list[Tensor]], Tensor]
+    waiting: list[Planes] = field(default_factory=list)
+
+    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
+        ready = [_joined(a, b) for a, b in zip(self.waiting or [None] * len(given), given, strict=True)]
+        count = min(0 if planes is None else planes.shape[2] for planes in ready)
+        if count == 0:
+            self.waiting = ready
+            return None
+        full = cast("list[Tensor]", ready)
+        self.waiting = [_copied(p[:, :, count:]) if p.shape[2] > count else None for p in full]
+        return self.function([p[:, :, :count] for p in full])
+
+    def held(self) -> Sequence[Planes]:
+        return self.waiting
+
+
+class Streamed:
+    """A network of 3D convolutions that takes one volume slab by slab, along its first axis.
+
+    The scores are those of the whole volume at once, up to rounding: at its ends, and nowhere else, layers pad as the
+    network says.
+
+    Args:
+        network: in evaluation mode; its weights are used, not copied.
+
+    Raises:
+        NotStreamable: it holds a layer that does not work plane by plane as those of U-Nets do.
+
+    Attributes:
+        peak: bytes of all planes held at one time, at most.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        try:
+            self._graph = fx.symbolic_trace(network).graph
+        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+            raise NotStreamable(str(error)) from error
+        self._stages = {n: _stage(network, n) for n in self._graph.nodes if n.op not in ("placeholder", "output")}
+        self.peak = 0
+
+    def push(self, planes: Tensor, last: bool) -> Planes:
+        """The scores that follow from these planes and those before.
+
+        Args:
+            planes: (1, 1, D, H, W), the next of the volume.
+            last: no more follow.
+
+        Returns:
+            (1, classes, d, h, w), the next of the scores, or None where more planes are needed first.
+        """
+        values: dict[fx.Node, Planes] = {}
+        uses = {node: len(node.users) for node in self._graph.nodes}
+        for node in self._graph.nodes:
+            if node.op == "placeholder":
+                values[node] = planes
+                del planes
+                continue
+            inputs = node.all_input_nodes
+            if node.op == "output":
+                return values[inputs[0]]
+            values[node] = self._stages[node].feed([values[other] for other in inputs], last)
+            self._note(values)
+            for other in inputs:
+                uses[other] -= 1
+                if not uses[other]:
+                    del values[other]
+        raise AssertionError("a graph ends with its output")
+
+    def _note(self, values: dict[fx.Node, Planes]) -> None:
+        held = [planes for stage in self._stages.values() for planes in stage.held()]
+        now = sum(p.numel() * p.element_size() for p in [*held, *values.values()] if p is not None)
+        self.peak = max(self.peak, now)
+
+
+def planes_first(network: nn.Module, axis: int) -> nn.Module:
+    """A copy that gives of a volume with its first axis and this one exchanged what the network gives of the volume.
+
+    With its own axes exchanged, too. ``axis`` counts from 0 for z.
+
+    Raises:
+        NotStreamable: a layer treats one axis unlike another.
+    """
+    if axis == 0:
+        return network
+    copy = deepcopy(network)
+    for layer in copy.modules():
+        if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
+            for setting in (layer.kernel_size, layer.stride, layer.padding, layer.dilation):
+                if len(set(setting)) != 1:
+                    raise NotStreamable(str(layer))
+            layer.weight = nn.Parameter(layer.weight.detach().transpose(2, 2 + axis).contiguous(), requires_grad=False)
+    return copy
+
+
+def peak_bytes(network: nn.Module, shape: tuple[int, int, int], length: int, dtype: torch.dtype) -> int:
+    """The most bytes that a volume of this many planes holds at one time, found without computing anything.
+
+    Args:
+        network: as for `Streamed`.
+        shape: of one slab.
+        length: planes of the volume, a multiple of the slab's.
+        dtype: of all planes.
+    """
+    streamed = Streamed(deepcopy(network).to(device="meta", dtype=dtype))
+    slab = torch.empty((1, 1, *shape), device="meta", dtype=dtype)
+    for start in range(0, length, shape[0]):
+        streamed.push(slab, start + shape[0] >= length)
+    return streamed.peak
+
+
+def _stage(network: nn.Module, node: fx.Node) -> _Stage:
+    found = _layer(network.get_submodule(str(node.target))) if node.op == "call_module" else _function(node)
+    if found is None:
+        raise NotStreamable(f"{node.op} {node.target}")
+    return found
+
+
+def _layer(layer: nn.Module) -> _Stage | None:
+    if isinstance(layer, nn.Conv3d):
+        plain = layer.dilation[0] == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        return _Convolution(layer) if plain else None
+    if isinstance(layer, nn.Upsample):
+        twice = layer.scale_factor in (2, (2, 2, 2)) and layer.mode == "trilinear" and not layer.align_corners
+        return _Interpolation(layer) if twice else None
+    if isinstance(layer, nn.ConvTranspose3d):
+        apart = layer.kernel_size == layer.stride and layer.padding == layer.output_padding == (0, 0, 0)
+        return _Alike(layer) if apart else None
+    return _Alike(layer) if isinstance(layer, POINTWISE) else None
+
+
+def _function(node: fx.Node) -> _Stage | None:
+    function = FUNCTIONS.get(node.target)
+    if function is torch.cat:
+        axis = node.kwargs.get("dim") if len(node.args) < 2 else node.args[1]
+        return _Together(lambda planes: torch.cat(planes, 1)) if axis == 1 else None
+    if function is None or node.kwargs or len(node.args) != len(node.all_input_nodes):
+        return None
+    return _Alike(function) if len(node.args) == 1 else _Together(lambda planes: function(*planes))
+
+
+def _copied(planes: Tensor) -> Tensor:
+    """A copy: a view of these few planes would hold the memory of all."""
+    return planes.clone()
+
+
+def _joined(first: Planes, second: Planes) -> Planes:
+    if first is None or second is None:
+        return second if first is None else first
+    return torch.cat([first, second], dim=2)
