@@ -267,6 +267,10 @@ def pick(
     border: Annotated[float, typer.Option(help="Angstrom to keep clear at each face.", min=0)] = 0.0,
     dtype: Annotated[str, typer.Option(help="Numbers: fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
     device: Device = "cpu",
+    memory: Annotated[
+        float,
+        typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),
+    ] = 1.5,
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels instead of RELION 5's centred A.")] = False,
     write_copick: Annotated[
         bool, typer.Option("--write-copick", help="Also into the project, as user tomopick.")
@@ -294,7 +298,19 @@ def pick(
 
     where = chosen_device(device)
     options = PickOptions(
-        tomogram, voxel_spacing, stride, threshold, border, mask, dtype, precision, where, pixels, augment, exclusive
+        tomogram,
+        voxel_spacing,
+        stride,
+        threshold,
+        border,
+        mask,
+        dtype,
+        precision,
+        where,
+        pixels,
+        augment,
+        exclusive,
+        memory,
     )
     failures = pick_all(
         [model, *(others or [])], inputs, out, options, weights=read_weights(weights), runs=split_names(runs),

@@ -235,7 +235,7 @@ def test_little_memory_makes_slabs_thin_and_changes_no_score():
     told: dict[float, list[float]] = {0.0: [], 8.0: []}
     maps = [score_map(model, tomogram, memory=memory, progress=told[memory].append).array for memory in told]
     np.testing.assert_allclose(*maps, atol=1e-4)
-    assert (len(told[0.0]), len(told[8.0])) == (25, 4)  # slabs of 8 voxels, and of 64
+    assert (len(told[0.0]), len(told[8.0])) == (25, 9)  # slabs of 8 voxels, and of 24
 
 
 @pytest.mark.parametrize("shape", [(30, 61, 109), (29, 70, 31), (96, 30, 40)])

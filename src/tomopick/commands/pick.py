@@ -12,7 +12,7 @@ from tomopick.commands.journal import Journal, ModelRecord, file_digest
 from tomopick.commands.screen import notice, out, progress_bar
 from tomopick.commands.sources import Source, tomograms_of
 from tomopick.errors import DataError, TomopickError
-from tomopick.inference.engine import chosen_dtype, chosen_stride
+from tomopick.inference.engine import MEMORY, chosen_dtype, chosen_stride
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.picking import check_picking, pick
 from tomopick.io.picks import TomogramSize, picks_format, write_picks
@@ -40,6 +40,7 @@ class PickOptions:
     pixels: bool
     augment: int = 1
     exclusive: bool = False
+    memory: float = MEMORY
 
     def record(self) -> dict[str, Any]:
         """The options as JSON can hold them, with the number format that "auto" means here."""
@@ -223,6 +224,7 @@ def _pick_one(source: Source, label: str, together: Ensemble, options: PickOptio
             dtype=options.dtype,
             expected_precision=options.expected_precision,
             exclusive=options.exclusive,
+            memory=options.memory,
             progress=tell,
         )
     journal.sizes[source.name] = size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ __all__ = [
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
 MEMORY = 1.5  # GB of the whole process, where whole slabs go through the network
+LIBRARIES = 0.5  # GB of it that code takes; a constant, so that the same options cut the same slabs everywhere
 
 
 def keep_freed_memory() -> None:
@@ -93,15 +93,6 @@ def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
     if stride < 1 or network.stride % stride:
         raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
     return stride
-
-
-def resident_memory() -> int:
-    """Bytes that this process holds now; a guess where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 500_000_000
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def score_map(
@@ -230,7 +221,7 @@ class _Whole:
         if isinstance(network, torch.nn.Module):
             network = fused(network)
         scaling = scaling_of(tomogram, model.spec.normalisation)
-        room = int(1e9 * memory) - (resident_memory() if device == "cpu" else 0)
+        room = int(1e9 * (memory - (LIBRARIES if device == "cpu" else 0)))
         where = torch.device(device)
         return cls(model, network, tomogram, scaling, stride, where, chosen_dtype(dtype, device), room)
 
@@ -279,7 +270,7 @@ def dense_pass(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
-    room = int(1e9 * MEMORY)
+    room = int(1e9 * (MEMORY - LIBRARIES))
     one = Pass(network, tomogram, scaling, device, dtype, room, first, counts)
     found: NDArray[np.float32] | None = None
     for place, probabilities in pieces(one, progress):

@@ -34,7 +34,7 @@ Piece = tuple[tuple[slice, slice, slice], NDArray[np.float32]]
 TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
 PADDED_TILE = 320  # voxels along a tile's edge where the network pads: large, for each is read with its context
 SLAB = 9  # planes of scores computed at once, which bounds the memory of hidden layers: those of one Fourier block
-THICKEST = 64  # voxels; thicker slabs are no faster
+THICKEST = 24  # voxels; thicker slabs are no faster
 WORKSPACE = 1.3  # what convolutions take beside the features that they read and make
 
 
@@ -109,7 +109,7 @@ def _by_slab(one: Pass, progress: Progress | None) -> Iterator[Piece]:
     """Slabs of the whole pass along its longest axis, which goes first on the way through the network."""
     assert isinstance(one.network, nn.Module)
     axis = slab_axis(one.counts)
-    network = planes_first(one.network, axis)
+    network = planes_first(one.network, axis).to(DTYPES[one.dtype])
     streamed = Streamed(network)
     voxels = [-(-n * one.network.stride // one.network.align) * one.network.align for n in one.counts]
     thick = _thickness(one, network, axis, voxels)
@@ -117,8 +117,7 @@ def _by_slab(one: Pass, progress: Progress | None) -> Iterator[Piece]:
     counts[0], counts[axis] = counts[axis], counts[0]
     done = 0
     for stop, planes in _ahead(one, axis, voxels, thick):
-        with one.autocast():
-            logits = streamed.push(one.batch(planes), stop == voxels[axis])
+        logits = streamed.push(one.batch(planes).to(DTYPES[one.dtype]), stop == voxels[axis])
         if logits is not None:
             logits = logits[0, :, : counts[0] - done, : counts[1], : counts[2]]
             place = [slice(None)] * 3

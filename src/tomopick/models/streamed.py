@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from tomopick.models.convolve import convolve
+
 __all__ = ["NotStreamable", "Streamed", "peak_bytes", "planes_first"]
 
 Planes = Tensor | None  # (1, C, planes, H, W); None where there are none
@@ -65,7 +67,7 @@ class _Convolution:
             return None
         self.kept = None if last else _copied(planes[:, :, count * stride :])
         used = planes[:, :, : (count - 1) * stride + kernel]
-        return functional.conv3d(used, layer.weight, layer.bias, layer.stride, (0, *padding[1:]), groups=layer.groups)
+        return convolve(used, layer, (0, *padding[1:]))
 
     def held(self) -> Sequence[Planes]:
         return [self.kept]
@@ -128,6 +130,13 @@ class _Together:
         return self.waiting
 
 
+class _Tracer(fx.Tracer):
+    """Convolutions are leaves, whatever their class."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv3d) or super().is_leaf_module(m, module_qualified_name)
+
+
 class Streamed:
     """A network of 3D convolutions that takes one volume slab by slab, along its first axis.
 
@@ -146,7 +155,7 @@ class Streamed:
 
     def __init__(self, network: nn.Module) -> None:
         try:
-            self._graph = fx.symbolic_trace(network).graph
+            self._graph = _Tracer().trace(network)
         except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
             raise NotStreamable(str(error)) from error
         self._stages = {n: _stage(network, n) for n in self._graph.nodes if n.op not in ("placeholder", "output")}
@@ -194,11 +203,9 @@ def planes_first(network: nn.Module, axis: int) -> nn.Module:
     Raises:
         NotStreamable: a layer treats one axis unlike another.
     """
-    if axis == 0:
-        return network
     copy = deepcopy(network)
     for layer in copy.modules():
-        if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
+        if axis and isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
             for setting in (layer.kernel_size, layer.stride, layer.padding, layer.dilation):
                 if len(set(setting)) != 1:
                     raise NotStreamable(str(layer))

@@ -1,0 +1,42 @@
+"""The convolution of use is that of training, however small its input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tomopick.models.convolve import Convolution, convolve
+
+SETTINGS = ({"stride": 2, "padding": 1}, {"padding": 1}, {"padding": 2, "dilation": 2}, {"padding": 1, "groups": 2})
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@torch.inference_mode()
+def test_it_gives_what_the_layer_gives(settings, dtype):
+    torch.manual_seed(0)
+    layer = nn.Conv3d(4, 6, 3, **settings).to(dtype)
+    planes = torch.randn(1, 4, 9, 11, 13, dtype=dtype)
+    expected = layer(planes)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(Convolution.of(layer)(planes), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_padding_that_is_given_counts():
+    layer = nn.Conv3d(2, 3, 3, padding=1)
+    planes = torch.randn(1, 2, 9, 8, 7)
+    torch.testing.assert_close(convolve(planes, layer, (0, 1, 1)), layer(planes)[:, :, 1:-1], atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_it_runs_in_the_number_format_asked_for():
+    layer, planes = nn.Conv3d(2, 3, 3, padding=1), torch.randn(1, 2, 8, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Convolution.of(layer)(planes).dtype == torch.bfloat16
+
+
+def test_its_weights_are_the_layers():
+    layer = nn.Conv3d(2, 3, 3)
+    assert Convolution.of(layer).weight is layer.weight
