@@ -75,7 +75,7 @@ def window_scores(model: Model, volume: np.ndarray) -> torch.Tensor:
 
 @torch.inference_mode()
 def bare_network(model: Model, voxels: int) -> None:
-    """The network on as many voxels, whole tiles and the share of one that is left."""
+    """The network on about as many voxels, in whole tiles."""
     tile = torch.zeros(1, 1, TILE, TILE, TILE).to(memory_format=torch.channels_last_3d)
     for _ in range(max(1, round(voxels / TILE**3))):
         model.network(tile)

@@ -298,20 +298,9 @@ def pick(
 
     where = chosen_device(device)
     options = PickOptions(
-        tomogram,
-        voxel_spacing,
-        stride,
-        threshold,
-        border,
-        mask,
-        dtype,
-        precision,
-        where,
-        pixels,
-        augment,
-        exclusive,
-        memory,
-    )
+        kind=tomogram, spacing=voxel_spacing, stride=stride, threshold=threshold, border=border, mask=mask, dtype=dtype,
+        expected_precision=precision, device=where, pixels=pixels, augment=augment, exclusive=exclusive, memory=memory,
+    )  # fmt: skip
     failures = pick_all(
         [model, *(others or [])], inputs, out, options, weights=read_weights(weights), runs=split_names(runs),
         write_copick=write_copick, overwrite=overwrite,

@@ -13,7 +13,7 @@ from tomopick.data.normalise import scaling_of
 from tomopick.errors import TomopickError
 from tomopick.inference import passes
 from tomopick.inference.engine import dense_pass, score_map, score_parts
-from tomopick.inference.peaks import find_peaks, margin_of
+from tomopick.inference.peaks import find_peaks
 from tomopick.models.modelfile import Model, ModelSpec
 from tomopick.models.registry import build
 from tomopick.objects import ParticleObject
@@ -244,7 +244,7 @@ def test_parts_make_up_the_map_and_give_its_picks(shape, stride, monkeypatch):
     monkeypatch.setattr(passes, "THICKEST", 16)
     model, tomogram = padded_model(), noise(shape)
     scores = score_map(model, tomogram, stride)
-    parts = list(score_parts(model, tomogram, stride, margin=margin_of(stride)))
+    parts = list(score_parts(model, tomogram, stride))
     assert (len(parts) >= 3) == (stride == 2)  # finer than its own stride, passes fill the map in turns
     found = np.full(scores.array.shape, np.nan, np.float32)
     for part in parts:

@@ -18,6 +18,7 @@ from tomopick.data.normalise import Scaling, scaling_of
 from tomopick.errors import TomopickError
 from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
 from tomopick.inference.passes import DTYPES, Pass, Progress, Triple, pieces, slab_axis, streams
+from tomopick.inference.peaks import margin_of
 from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import Part, ScoreMap
 from tomopick.models.fused import fused
@@ -152,19 +153,17 @@ def score_parts(
     tomogram: Tomogram,
     stride: int | None = None,
     *,
-    margin: int,
     augment: int = 1,
     device: str = "cpu",
     dtype: str = "fp32",
     memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> Iterator[Part]:
-    """`score_map` in parts, each with so many grid points of the map around it, so that the map need not be held.
+    """`score_map` in parts, each with what `find_peaks` looks at around it, so that the map need not be held.
 
     There are several parts where the network streams, at its own stride and in one orientation; else the map is one.
 
     Args:
-        margin: grid points.
         model, tomogram, stride, augment, device, dtype, memory, progress: as for `score_map`.
 
     Raises:
@@ -178,7 +177,7 @@ def score_parts(
         yield Part.whole(whole_map)
         return
     whole = _Whole.of(model, tomogram, step, device, dtype, memory)
-    axis = slab_axis(whole.counts)
+    axis, margin = slab_axis(whole.counts), margin_of(step)
     held = np.zeros((len(model.spec.objects) + 1, *_with(whole.counts, axis, 0)), np.float32)
     start = own = 0  # the first plane that is held, and the first that no part has had for its own
     for place, probabilities in pieces(whole.one(whole.tomogram, (0, 0, 0), whole.counts), progress):
@@ -194,6 +193,11 @@ def score_parts(
         own, kept = ready, max(ready - margin, start)
         held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
         start = kept
+
+
+def _room(memory: float, device: torch.device) -> int:
+    """Bytes that slabs may take of so many GB."""
+    return int(1e9 * (memory - (LIBRARIES if device.type == "cpu" else 0)))
 
 
 def _with(triple: Triple, axis: int, value: int) -> Triple:
@@ -221,9 +225,8 @@ class _Whole:
         if isinstance(network, torch.nn.Module):
             network = fused(network)
         scaling = scaling_of(tomogram, model.spec.normalisation)
-        room = int(1e9 * (memory - (LIBRARIES if device == "cpu" else 0)))
         where = torch.device(device)
-        return cls(model, network, tomogram, scaling, stride, where, chosen_dtype(dtype, device), room)
+        return cls(model, network, tomogram, scaling, stride, where, chosen_dtype(dtype, device), _room(memory, where))
 
     @property
     def counts(self) -> Triple:
@@ -270,8 +273,7 @@ def dense_pass(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probabilities (classes, *counts) at the voxels ``first + network.stride * i``."""
-    room = int(1e9 * (MEMORY - LIBRARIES))
-    one = Pass(network, tomogram, scaling, device, dtype, room, first, counts)
+    one = Pass(network, tomogram, scaling, device, dtype, _room(MEMORY, device), first, counts)
     found: NDArray[np.float32] | None = None
     for place, probabilities in pieces(one, progress):
         if found is None:

@@ -77,13 +77,19 @@ class Pass:
 
 def streams(network: DenseNetwork) -> bool:
     """Whether the network's scores come slab by slab, in order."""
+    return _axis_first(network, 0) is not None
+
+
+def _axis_first(network: DenseNetwork, axis: int) -> nn.Module | None:
+    """A copy that takes slabs along this axis, or None where the network cannot be fed in slabs."""
     if not network.context or not isinstance(network, nn.Module):
-        return False
+        return None
     try:
-        Streamed(planes_first(network, 1))
+        turned = planes_first(network, axis)
+        Streamed(turned)
     except NotStreamable:
-        return False
-    return True
+        return None
+    return turned
 
 
 @torch.inference_mode()
@@ -94,8 +100,8 @@ def pieces(one: Pass, progress: Progress | None = None) -> Iterator[Piece]:
     """
     if not one.network.context:
         yield from _by_halo(one, progress)
-    elif streams(one.network):
-        yield from _by_slab(one, progress)
+    elif (network := _axis_first(one.network, slab_axis(one.counts))) is not None:
+        yield from _by_slab(one, network, progress)
     else:
         yield from _by_tile(one, progress)
 
@@ -105,12 +111,10 @@ def slab_axis(counts: Triple) -> int:
     return max((1, 2, 0), key=lambda axis: counts[axis])
 
 
-def _by_slab(one: Pass, progress: Progress | None) -> Iterator[Piece]:
-    """Slabs of the whole pass along its longest axis, which goes first on the way through the network."""
-    assert isinstance(one.network, nn.Module)
+def _by_slab(one: Pass, network: nn.Module, progress: Progress | None) -> Iterator[Piece]:
+    """Slabs of the whole pass along its longest axis, which this copy of the network takes first."""
     axis = slab_axis(one.counts)
-    network = planes_first(one.network, axis).to(DTYPES[one.dtype])
-    streamed = Streamed(network)
+    streamed = Streamed(network.to(DTYPES[one.dtype]))
     voxels = [-(-n * one.network.stride // one.network.align) * one.network.align for n in one.counts]
     thick = _thickness(one, network, axis, voxels)
     counts = list(one.counts)

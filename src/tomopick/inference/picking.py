@@ -10,7 +10,7 @@ from tomopick.inference.augmented import trained_orientations
 from tomopick.inference.engine import MEMORY, chosen_stride, keep_freed_memory, score_parts
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.passes import Progress
-from tomopick.inference.peaks import FLOOR, find_peaks, inside, likelier, margin_of
+from tomopick.inference.peaks import FLOOR, find_peaks, inside, likelier
 from tomopick.models.modelfile import Model
 from tomopick.picks import Picks
 from tomopick.tomogram import LazyArray, Tomogram
@@ -74,11 +74,9 @@ def pick(
     objects = together.objects
     if len(together.models) == 1:
         (single,) = together.models
-        step = chosen_stride(single.network, stride)
         parts = score_parts(
-            single, tomogram, step, margin=margin_of(step), augment=augment, device=device, dtype=dtype, memory=memory,
-            progress=progress,
-        )  # fmt: skip
+            single, tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=progress
+        )
         found = calibrated(find_peaks(parts, objects, floor=floor), single.spec.calibration)
     else:
         scores = together.score_map(

@@ -8,8 +8,8 @@ from pathlib import Path
 from tomopick.calibration import calibrated, threshold_for_precision
 from tomopick.curves import probability_thresholds
 from tomopick.evaluation import Evaluation, evaluate
-from tomopick.inference.engine import chosen_stride, score_parts
-from tomopick.inference.peaks import find_peaks, margin_of
+from tomopick.inference.engine import score_parts
+from tomopick.inference.peaks import find_peaks
 from tomopick.models.modelfile import Model, load_model, read_spec, save_model
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
@@ -28,9 +28,7 @@ def raw_picks(path: Path, runs: Sequence[TrainingRun], recipe: Recipe) -> Picks:
     Scores are those of the network, not calibrated.
     """
     model = load_model(path)
-    margin = margin_of(chosen_stride(model.network, None))
-    maps = (score_parts(model, r.tomogram, margin=margin, dtype=recipe.precision) for r in runs)
-    found = [find_peaks(parts, model.spec.objects) for parts in maps]
+    found = [find_peaks(score_parts(model, r.tomogram, dtype=recipe.precision), model.spec.objects) for r in runs]
     return judged(Picks.join(found), runs, recipe.ignore_unlabelled)
 
 
