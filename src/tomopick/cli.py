@@ -271,6 +271,9 @@ def pick(
         float,
         typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),
     ] = 1.5,
+    save_scores: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write score maps here as well, as OME-Zarr by tomogram.")
+    ] = None,
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels instead of RELION 5's centred A.")] = False,
     write_copick: Annotated[
         bool, typer.Option("--write-copick", help="Also into the project, as user tomopick.")
@@ -303,7 +306,7 @@ def pick(
     )  # fmt: skip
     failures = pick_all(
         [model, *(others or [])], inputs, out, options, weights=read_weights(weights), runs=split_names(runs),
-        write_copick=write_copick, overwrite=overwrite,
+        write_copick=write_copick, overwrite=overwrite, scores=save_scores,
     )  # fmt: skip
     typer.echo(f"picks: {out}" if out.exists() else "no picks were written")
     if failures:

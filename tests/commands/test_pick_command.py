@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 import tomopick as tp
 from tomopick.commands import pick as pick_command
@@ -93,6 +94,22 @@ def test_the_models_own_thresholds_count_where_none_is_given(succeed, model, pha
     tomogram = tp.open_project(phantom / "config.json").tomogram("SIM_2", "wbp")
     expected = tp.pick(network, tomogram, stride=8, dtype="fp32")
     assert_same_picks(tp.read_picks(tmp_path / "picks.csv"), expected, 5)
+
+
+def test_scores_are_saved_beside_the_picks_and_made_again_where_they_are_missing(
+    succeed, model, phantom, searched, tmp_path
+):
+    call = ("pick", model, phantom, "--out", tmp_path / "picks.csv", "--save-scores", tmp_path / "maps", *OPTIONS)
+    succeed(*call)
+    scores = tp.score_map(tp.load_model(model), tp.open_project(phantom / "config.json").tomogram("SIM_1", "wbp"), 8)
+    saved = zarr.open(str(tmp_path / "maps" / "SIM_1.zarr"), mode="r")
+    np.testing.assert_allclose(saved["0"][:], scores.array[:-1], atol=1e-6)
+    assert saved.attrs["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"][1:] == [80.0] * 3
+    shutil.rmtree(tmp_path / "maps" / "SIM_1.zarr")
+    searched.clear()
+    succeed(*call)
+    assert searched == ["SIM_1"]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["SIM_0.zarr", "SIM_1.zarr", "SIM_2.zarr"]
 
 
 def test_border_and_mask_keep_picks_inside(succeed, model, phantom, found, tmp_path):

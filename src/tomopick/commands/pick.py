@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,10 +16,12 @@ from tomopick.errors import DataError, TomopickError
 from tomopick.inference.engine import MEMORY, chosen_dtype, chosen_stride
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.picking import check_picking, pick
+from tomopick.inference.scoremap import Part
 from tomopick.io.picks import TomogramSize, picks_format, write_picks
+from tomopick.io.score_maps import Piece, writing_scores
 from tomopick.io.tomograms import read_tomogram
 from tomopick.models.modelfile import load_model
-from tomopick.objects import object_named
+from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 
 __all__ = ["PickOptions", "pick_all", "read_weights"]
@@ -109,6 +112,7 @@ def pick_all(
     runs: Sequence[str] | None = None,
     write_copick: bool = False,
     overwrite: bool = False,
+    scores: Path | None = None,
 ) -> list[str]:
     """Pick every tomogram of the inputs; each one's picks are in the file as soon as it is finished.
 
@@ -121,6 +125,8 @@ def pick_all(
         runs: only these.
         write_copick: write into the projects, too.
         overwrite: replace results that are there.
+        scores: folder to write score maps to, as OME-Zarr by the tomograms' names; a tomogram without one is picked
+            again.
 
     Returns:
         A line for each tomogram that failed.
@@ -142,10 +148,11 @@ def pick_all(
     failures = []
     for number, source in enumerate(sources, start=1):
         label = f"{source.name} ({number} of {len(sources)})"
-        before = source.name in picks
+        saved = None if scores is None else _score_file(scores, source)
+        before = source.name in picks and (saved is None or saved.exists())
         try:
             if not before:
-                picks[source.name] = _pick_one(source, label, team.together, options, journal)
+                picks[source.name] = _pick_one(source, label, team.together, options, journal, saved)
         except (TomopickError, MemoryError, OSError, RuntimeError) as error:  # the last: PyTorch without memory
             if len(sources) == 1:
                 raise
@@ -194,7 +201,33 @@ def _check_copick(sources: Sequence[Source], team: _Team) -> None:
             object_named(particle.name, source.project.objects)
 
 
-def _pick_one(source: Source, label: str, together: Ensemble, options: PickOptions, journal: Journal) -> Picks:
+def _score_file(folder: Path, source: Source) -> Path:
+    if Path(source.name).name != source.name:
+        raise DataError(f"the tomogram's name '{source.name}' makes no name of a file; its scores cannot be saved")
+    return folder / f"{source.name}.zarr"
+
+
+@contextmanager
+def _saving(path: Path | None, objects: Sequence[ParticleObject]) -> Iterator[Callable[[Part], None] | None]:
+    """What writes each part of a score map to the path; the map is there when the block ends well."""
+    if path is None:
+        yield None
+        return
+    with ExitStack() as opened:
+        pieces: list[Piece] = []
+
+        def save(part: Part) -> None:
+            if not pieces:
+                apart = part.scores.stride * part.scores.spacing
+                pieces.append(opened.enter_context(writing_scores(path, part.counts, objects, apart, part.scores.name)))
+            pieces[0](part.own, part.own_start)
+
+        yield save
+
+
+def _pick_one(
+    source: Source, label: str, together: Ensemble, options: PickOptions, journal: Journal, scores: Path | None
+) -> Picks:
     tomogram = source.open()
     for here in sorted({model.spec.spacing for model in together.models}):
         if abs(tomogram.spacing / here - 1) > 0.02:
@@ -210,7 +243,7 @@ def _pick_one(source: Source, label: str, together: Ensemble, options: PickOptio
             raise DataError(f"mask {options.mask} is {tuple(mask.shape)} voxels, {source.name} is {tomogram.shape}")
     objects = [o.name for o in together.objects]
     thresholds = None if options.threshold is None else dict.fromkeys(objects, options.threshold)
-    with progress_bar(label) as tell:
+    with _saving(scores, together.objects) as save, progress_bar(label) as tell:
         found = pick(
             together.models,
             tomogram,
@@ -225,6 +258,7 @@ def _pick_one(source: Source, label: str, together: Ensemble, options: PickOptio
             expected_precision=options.expected_precision,
             exclusive=options.exclusive,
             memory=options.memory,
+            each_part=save,
             progress=tell,
         )
     journal.sizes[source.name] = size

@@ -32,7 +32,8 @@ class CropShape:
         lead: those of them before its own voxel.
         stride: voxels between score positions.
         positions: along each edge.
-        inside: keep crops within the tomogram where it is large enough, and count no position beyond it.
+        inside: keep the positions that count within the tomogram where it is large enough, and count none beyond it.
+        rim: positions at each side that count nothing: what they see ends with the crop.
     """
 
     field: int
@@ -40,6 +41,7 @@ class CropShape:
     stride: int
     positions: int
     inside: bool = False
+    rim: int = 0
 
     @property
     def edge(self) -> int:
@@ -54,6 +56,11 @@ class CropShape:
         """
         return 2 * self.lead + 1 - self.field
 
+    @property
+    def margin(self) -> int:
+        """Voxels on each side of the crop that only its rim is about."""
+        return self.stride * self.rim
+
     def start(self, at: Ints, index: Ints, size: tuple[int, int, int]) -> tuple[int, int, int]:
         """First voxel of the crop whose score position ``index`` is the voxel ``at``, in a tomogram of this size.
 
@@ -61,8 +68,9 @@ class CropShape:
         """
         first = at - self.lead - self.stride * index
         if self.inside:
-            room = np.asarray(size) - self.edge
-            first = np.where(room >= 0, np.clip(first, 0, np.maximum(room, 0)), -(-room // 2))
+            room = np.asarray(size) - self.edge + 2 * self.margin
+            kept = np.clip(first + self.margin, 0, np.maximum(room, 0))
+            first = np.where(room >= 0, kept, -(-room // 2)) - self.margin
         z, y, x = (int(v) for v in first)
         return z, y, x
 
@@ -260,12 +268,13 @@ class Sampler:
 
     def _covering(self, size: tuple[int, int, int]) -> list[tuple[int, int, int]]:
         """Starts of the fewest crops that cover a tomogram."""
-        edge = self.crop.edge
+        edge, margin = self.crop.edge - 2 * self.crop.margin, self.crop.margin
         starts = []
         for n in size:
             parts = max(1, -(-n // edge))
             last = n - edge
-            starts.append([round(i * last / max(1, parts - 1)) if last > 0 else -(-last // 2) for i in range(parts)])
+            placed = [round(i * last / max(1, parts - 1)) if last > 0 else -(-last // 2) for i in range(parts)]
+            starts.append([one - margin for one in placed])
         return [(z, y, x) for z, y, x in product(*starts)]
 
     def _around(self, run: int, centre: Floats, reach: float, rng: np.random.Generator) -> tuple[int, int, int]:
@@ -277,7 +286,8 @@ class Sampler:
         return self._start(run, at, rng)
 
     def _start(self, run: int, at: Ints, rng: np.random.Generator) -> tuple[int, int, int]:
-        return self.crop.start(at, rng.integers(self.crop.positions, size=3), self.shapes[run])
+        index = rng.integers(self.crop.rim, self.crop.positions - self.crop.rim, size=3)
+        return self.crop.start(at, index, self.shapes[run])
 
     def _background(
         self, count: int, rng: np.random.Generator, share_hard: float | None = None

@@ -189,7 +189,7 @@ def score_parts(
         core = [slice(0, n) for n in whole.counts]
         core[axis] = slice(own - start, ready - start)
         first = _with((0, 0, 0), axis, start)
-        yield Part(whole.named(held, first), first, (core[0], core[1], core[2]))
+        yield Part(whole.named(held, first), first, (core[0], core[1], core[2]), whole.counts)
         own, kept = ready, max(ready - margin, start)
         held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
         start = kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tomopick.calibration import calibrated, threshold_for_precision
 from tomopick.errors import DataError
@@ -11,6 +11,7 @@ from tomopick.inference.engine import MEMORY, chosen_stride, keep_freed_memory, 
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.passes import Progress
 from tomopick.inference.peaks import FLOOR, find_peaks, inside, likelier
+from tomopick.inference.scoremap import Part
 from tomopick.models.modelfile import Model
 from tomopick.picks import Picks
 from tomopick.tomogram import LazyArray, Tomogram
@@ -34,6 +35,7 @@ def pick(
     device: str = "cpu",
     dtype: str = "auto",
     memory: float = MEMORY,
+    each_part: Callable[[Part], None] | None = None,
     progress: Progress | None = None,
 ) -> Picks:
     """The particles of one tomogram.
@@ -60,6 +62,8 @@ def pick(
         device: as PyTorch names it.
         dtype: "fp32", "bf16", "fp16" or "auto", which is the fastest of them on the device.
         memory: GB of the whole process to stay below, as far as `score_map` says that it can.
+        each_part: called with each part of the score map as it is done, from first to last; of several models it is
+            their mean, calibrated, in one part.
         progress: called with the share that is done, 0 to 1.
 
     Returns:
@@ -77,18 +81,27 @@ def pick(
         parts = score_parts(
             single, tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=progress
         )
-        found = calibrated(find_peaks(parts, objects, floor=floor), single.spec.calibration)
+        found = calibrated(find_peaks(_shown(parts, each_part), objects, floor=floor), single.spec.calibration)
     else:
         scores = together.score_map(
             tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=progress
         )
-        found = find_peaks(scores, objects, together.floors(floor), floor=0.0)
+        parts = _shown([Part.whole(scores)], each_part)
+        found = find_peaks(parts, objects, together.floors(floor), floor=0.0)
     found = inside(found, tomogram.shape, tomogram.spacing, mask, border)
     least = together.thresholds(floor) if thresholds is None else thresholds
     if expected_precision is not None:
         least = threshold_for_precision(found, objects, expected_precision)
     kept = Picks.join(found.where(name=o.name, min_score=least.get(o.name)) for o in objects)
     return likelier(kept, objects) if exclusive else kept
+
+
+def _shown(parts: Iterable[Part], each_part: Callable[[Part], None] | None) -> Iterator[Part]:
+    """The parts, each shown on its way."""
+    for part in parts:
+        if each_part is not None:
+            each_part(part)
+        yield part
 
 
 def check_picking(together: Ensemble, stride: int | None, augment: int, expected_precision: float | None) -> None:

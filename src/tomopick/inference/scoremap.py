@@ -42,14 +42,28 @@ class Part:
         scores: the piece; its offset tells where it sits.
         start: grid point (zyx) of the map at which the piece begins.
         core: what is the part's own, as slices of the piece; the cores of all parts of a map cover it once.
+        counts: grid points (zyx) of the map.
     """
 
     scores: ScoreMap
     start: tuple[int, int, int]
     core: tuple[slice, slice, slice]
+    counts: tuple[int, int, int]
+
+    @property
+    def own(self) -> NDArray[np.float32]:
+        """Scores (objects + 1, z, y, x) of what is the part's own."""
+        return self.scores.array[(slice(None), *self.core)]
+
+    @property
+    def own_start(self) -> tuple[int, int, int]:
+        """Grid point (zyx) of the map at which that begins."""
+        z, y, x = (first + within.start for first, within in zip(self.start, self.core, strict=True))
+        return z, y, x
 
     @classmethod
     def whole(cls, scores: ScoreMap) -> Self:
         """All of a map as one part."""
         depth, height, width = scores.array.shape[1:]
-        return cls(scores, (0, 0, 0), (slice(0, depth), slice(0, height), slice(0, width)))
+        core = (slice(0, depth), slice(0, height), slice(0, width))
+        return cls(scores, (0, 0, 0), core, (depth, height, width))
