@@ -96,6 +96,11 @@ def import_(
 ) -> None:
     """Make a copick project of what a lab has: tomogram files and picks.
 
+    STAR picks may be RELION 5's rlnCenteredCoordinateX/Y/ZAngst, or rlnCoordinateX/Y/Z in pixels of the tomogram;
+    rlnTomoName or rlnMicrographName says which. CSV picks have the columns experiment, x, y, z (Angstrom from the first
+    voxel) and particle_type. Picks are of the objects that particle_type, tomopickObject (STAR) or, with several
+    objects, rlnClassNumber tells; of the one object that is named where a file tells none.
+
     Examples:
 
     `tomopick import tomograms/ project/ --picks picks.star --object ribosome=150`
@@ -252,7 +257,7 @@ def pick(
     ] = 1,
     stride: Annotated[
         int | None,
-        typer.Option(help="Voxels between scores, such as 8 (fast), 4 or 2.  [default: 4, or the network's]"),
+        typer.Option(help="Voxels between scores: 8 (fast), 4, 2 or 1; heatmap networks: 2, 1.  [default: 4, or 2]"),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Least score for all objects, instead of the model's.")

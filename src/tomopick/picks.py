@@ -11,8 +11,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from tomopick.errors import DataError
+from tomopick.geometry import voxel_from_angstrom
+from tomopick.tomogram import Tomogram
 
-__all__ = ["EULER", "Picks"]
+__all__ = ["EULER", "Picks", "check_inside"]
 
 COLUMNS = ("run", "object", "x", "y", "z", "score")
 EULER = ("rot", "tilt", "psi")
@@ -118,3 +120,29 @@ class Picks:
     def euler(self) -> NDArray[np.float64]:
         """Euler angles (n, 3) rot, tilt, psi in degrees; (0, 3) where the picks have none."""
         return self.table[list(EULER)].to_numpy(np.float64) if self.has_angles else np.zeros((0, 3))
+
+
+def check_inside(picks: Picks, tomogram: Tomogram, slack: float = 0.0) -> None:
+    """Refuse picks of the tomogram's run that lie outside of it, as those in wrong units do.
+
+    Args:
+        picks: of any runs.
+        tomogram: its voxels reach half a voxel beyond their centres.
+        slack: Angstrom beyond that which are let pass.
+
+    Raises:
+        DataError: it names the first of them, and the size of the volume.
+    """
+    part = picks.where(tomogram.name)
+    voxel = voxel_from_angstrom(part.xyz(), tomogram.spacing)
+    beyond = 0.5 + slack / tomogram.spacing
+    outside = ((voxel < -beyond) | (voxel > np.array(tomogram.shape) - 1 + beyond)).any(axis=1)
+    if outside.any():
+        row = part.table.iloc[int(np.flatnonzero(outside)[0])]
+        size = " x ".join(f"{n * tomogram.spacing:.0f}" for n in reversed(tomogram.shape))
+        count = int(outside.sum())
+        raise DataError(
+            f"{count} pick{'s lie' if count > 1 else ' lies'} outside run '{tomogram.name}': {row['object']} at x, y, "
+            f"z = {row['x']:.1f}, {row['y']:.1f}, {row['z']:.1f} A, but the volume is {size} A; are the units or pixel "
+            "size right?"
+        )

@@ -294,6 +294,11 @@ def test_simulate_refuses_what_it_cannot_do_and_leaves_nothing(refuse, phantom, 
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_memory_of_any_network(succeed, tmp_path):
+    said = succeed("memory", "--model", "heatmap-unet", "--window", 32, "--out", tmp_path)
+    assert "head" in said.out
+
+
 def test_memory_and_info_refuse_what_they_do_not_know(refuse, tmp_path):
     (tmp_path / "file").write_text("")
     refuse("memory", "--out", tmp_path / "out", "--model", "unet", says=("unknown network 'unet'",))

@@ -121,9 +121,30 @@ def test_objects_that_the_truth_lacks_are_told_of(succeed, tmp_path):
     assert (outcome.err, "weighted F4: 1.0000" in outcome.out) == ("", True)
 
 
-def test_picks_outside_the_volume_are_false_and_no_error(succeed, phantom, picks, tmp_path):
+def test_objects_that_are_not_named_are_left_out_and_told_of(succeed, phantom, picks, tmp_path):
+    words = ("--truth", phantom / "truth.csv", "--picks", picks, "--object", "ribosome=150:1")
+    outcome = succeed("evaluate", *words, "--json", tmp_path / "s.json")
+    everything = tp.evaluate(tp.read_picks(picks), tp.read_picks(phantom / "truth.csv"), beta=4)
+    said = json.loads((tmp_path / "s.json").read_text())
+    assert said["score"] == pytest.approx(everything.by_object["ribosome"].f_beta)
+    assert list(said["by_object"]) == ["ribosome"]
+    assert "left out" in outcome.err
+    assert "apo-ferritin" in outcome.err
+    succeed("report", *words, "--out", tmp_path / "r.html")
+
+
+def test_a_truth_outside_the_volume_is_refused(refuse, project, phantom, picks, tmp_path):
+    truth = tp.read_picks(phantom / "truth.csv").table
+    tp.write_picks(tmp_path / "nm.csv", tp.Picks(truth.assign(x=truth["x"] * 10)))
+    says = ("outside run 'SIM_0'", "units")
+    refuse("evaluate", "--truth", tmp_path / "nm.csv", "--picks", project, says=("no picks by user 'tomopick'",))
+    tp.open_project(project / "config.json").write_picks(tp.read_picks(picks).where(run="SIM_0"), "mine")
+    refuse("evaluate", "--truth", tmp_path / "nm.csv", "--picks", project, says=says)
+
+
+def test_picks_outside_the_volume_are_false_and_told_of(succeed, phantom, picks, tmp_path):
     words = ("evaluate", "--truth", phantom, "--picks", picks, "--runs", "SIM_2", "--json", tmp_path / "s.json")
-    succeed(*words)
+    assert "outside run 'SIM_2'" in succeed(*words).err
     overall = json.loads((tmp_path / "s.json").read_text())["overall"]
     assert overall["tp"] == 0
     assert overall["fp"] == overall["fn"] > 0
@@ -160,7 +181,7 @@ def test_unknown_runs_and_objects_are_refused(refuse, phantom, picks, tmp_path):
     words = ("--truth", phantom / "truth.csv", "--picks", picks)
     refuse("evaluate", *words, "--runs", "SIM_0,SIM_9", says=("SIM_9", "SIM_0, SIM_1, SIM_2"))
     refuse("evaluate", *words, "--object", "ribosome", says=("ribosome", "NAME=RADIUS"))
-    refuse("evaluate", *words, "--object", "ribosome=150", says=("unknown object",))
+    refuse("evaluate", *words, "--object", "nosuch=150", says=("unknown object nosuch", "ribosome"))
     refuse("report", *words, "--runs", "SIM_9", "--out", tmp_path / "r.html", says=("SIM_9",))
 
 

@@ -134,6 +134,14 @@ def of_seeds(command, phantom, recipe, tmp_path_factory) -> Path:
     return folder
 
 
+def test_annotations_outside_the_volume_are_refused_before_training(refuse, project, recipe, tmp_path):
+    opened = tp.open_project(project / "config.json")
+    truth = opened.picks()
+    opened.write_picks(tp.Picks(truth.table.assign(x=truth.table["x"] * 10)), "nm", True)
+    words = ("train", project, "--recipe", recipe, "--out", tmp_path / "out", "--user", "tomopick")
+    refuse(*words, says=("outside run 'SIM_0'", "units"))
+
+
 def test_of_several_seeds_the_best_model_is_copied_up(of_seeds):
     losses = {seed: pd.read_csv(of_seeds / f"seed_{seed}" / "history.csv")["val_loss"].min() for seed in (3, 4)}
     best = min(losses, key=losses.__getitem__)

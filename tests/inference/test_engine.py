@@ -129,7 +129,7 @@ def test_a_tomogram_smaller_than_a_window_works(shape, stride):
 
 @pytest.mark.parametrize("stride", [0, -4, 3, 16])
 def test_a_stride_that_does_not_fit_is_refused(stride):
-    with pytest.raises(TomopickError, match=f"stride {stride} does not divide the network's stride of 8"):
+    with pytest.raises(TomopickError, match=f"stride {stride} does not fit this network; choose 8, 4, 2, 1"):
         score_map(random_model(), noise((8, 8, 8)), stride)
 
 

@@ -209,5 +209,5 @@ def test_models_and_weights_that_do_not_go_together_are_refused(names, weights, 
 def test_no_models_and_a_stride_that_fits_only_one_are_refused():
     with pytest.raises(DataError, match="no models"):
         pick([], noise())
-    with pytest.raises(TomopickError, match="stride 4 does not divide the network's stride of 2"):
+    with pytest.raises(TomopickError, match="stride 4 does not fit this network; choose 2, 1"):
         pick([hand_set(Pointwise(GAINS, 4)), hand_set(Pointwise(GAINS, 2))], noise(), stride=4)

@@ -13,11 +13,12 @@ from tomopick.commands.screen import notice, out, table
 from tomopick.commands.sources import is_project, objects_for, picks_of, project_at, tomograms_of
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
+from tomopick.io.project import Project
 from tomopick.models.memory import measure_memory
 from tomopick.models.modelfile import load_model, read_spec
 from tomopick.models.registry import field
 from tomopick.objects import ParticleObject
-from tomopick.picks import Picks
+from tomopick.picks import Picks, check_inside
 from tomopick.report import write_report
 
 __all__ = ["card_of", "evaluate_files", "memory_of", "print_evaluation", "report_files"]
@@ -39,6 +40,11 @@ def evaluate_files(
     truth = picks_of(truth_path, annotated=True, user=user)
     picks = picks_of(picks_path, annotated=False, session=session)
     counted = runs or truth.runs
+    for path in (truth_path, picks_path):
+        if is_project(path):
+            _check_inside(project_at(path), truth, picks, counted, max(o.radius for o in known))
+    if objects:
+        truth, picks = _only(known, truth, picks)
     _check_runs(counted, [truth, picks], [truth_path, picks_path])
     _tell_of_runs(counted, picks, truth, chosen=runs is not None)
     result = evaluate(picks, truth, known, beta=beta, runs=runs)
@@ -57,6 +63,37 @@ def _check_runs(wanted: Sequence[str], tables: Sequence[Picks], paths: Sequence[
     missing = [run for run in wanted if run not in there]
     if missing:
         raise DataError(f"no run {', '.join(missing)} in picks or truth; there is {', '.join(sorted(there)) or 'none'}")
+
+
+def _check_inside(project: Project, truth: Picks, picks: Picks, runs: Sequence[str], slack: float) -> None:
+    """Refuse a truth that is not in a project's tomograms, and tell of picks that are not: they count as false."""
+    for run in project.runs:
+        there = project.tomogram_kinds(run) if run in runs else []
+        if there:
+            spacing, kind = there[0]
+            tomogram = project.tomogram(run, kind, spacing)
+            check_inside(truth, tomogram, slack)
+            try:
+                check_inside(picks, tomogram, slack)
+            except DataError as error:
+                notice(f"{error} They count as false")
+
+
+def _only(objects: Sequence[ParticleObject], truth: Picks, picks: Picks) -> tuple[Picks, Picks]:
+    """The picks of these objects, the others left out.
+
+    Raises:
+        DataError: none of them is in either.
+    """
+    there = {*truth.objects, *picks.objects}
+    names = [o.name for o in objects]
+    left = sorted(there - set(names))
+    if left and there.isdisjoint(names):
+        raise DataError(f"unknown object {', '.join(names)}: truth and picks have only {', '.join(left)}")
+    if left:
+        notice(f"left out, since --object does not name them: {', '.join(left)}")
+    wanted, found = (Picks(one.table[one.table["object"].isin(names)]) for one in (truth, picks))
+    return wanted, found
 
 
 def _few(names: Sequence[str], most: int = 6) -> str:
@@ -155,6 +192,9 @@ def report_files(
     if truth is None and inputs and is_project(inputs[0]):
         truth = project_at(inputs[0]).picks()
         truth = truth if len(truth) else None
+    if objects:
+        particles, picks = _only(known, truth or Picks.empty(), picks)
+        truth = None if truth is None else particles
     shown = runs or picks.runs
     _check_runs(shown, [picks, *([truth] if truth else [])], [*inputs, picks_path])
     left = [run for run in (truth.runs if truth else []) if run not in shown]

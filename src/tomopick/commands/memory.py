@@ -8,7 +8,7 @@ from tomopick.atomic import replacing
 from tomopick.commands.screen import out, table
 from tomopick.errors import TomopickError
 from tomopick.models.memory import largest_batch, measure_memory
-from tomopick.models.registry import build
+from tomopick.models.registry import build, takes
 from tomopick.plots import plot_memory
 
 __all__ = ["measure"]
@@ -18,7 +18,7 @@ MB = ("parameters_mb", "computed_mb", "inference_mb", "training_mb")
 
 def measure(folder: Path, model: str, window: int, batch: int, classes: int, device: str) -> None:
     """Measure a network, print it, and write memory.json, memory.csv and memory_usage.png into the folder."""
-    network = build(model, {"num_classes": classes, "window": window})
+    network = build(model, {"num_classes": classes} | ({"window": window} if takes(model, "window") else {}))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         report = measure_memory(network, (batch, 1, window, window, window), device)

@@ -164,7 +164,19 @@ def pick_all(
         _say(f"{label}: {'finished before, ' if before else ''}{len(picks[source.name])} picks")
         if write_copick:
             _into_copick(source, picks[source.name], team, overwrite)
+    _notice_absent(team, picks, options)
     return failures
+
+
+def _notice_absent(team: _Team, picks: dict[str, Picks], options: PickOptions) -> None:
+    """Say which objects were found nowhere, for a threshold out of reach looks like a tomogram without them."""
+    found = {name for one in picks.values() for name in one.objects}
+    absent = [o.name for o in team.together.objects if o.name not in found]
+    if absent and picks:
+        why = "no score reaches its threshold"
+        if options.expected_precision is not None:
+            why = f"no pick is expected to be right in {100 * options.expected_precision:g} of 100 cases"
+        notice(f"nothing was found of {', '.join(absent)}: {why}")
 
 
 def _check(picks_file: Path, options: PickOptions) -> None:
@@ -177,6 +189,8 @@ def _check(picks_file: Path, options: PickOptions) -> None:
         picks_file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=picks_file.parent):
             pass
+    except FileExistsError as error:
+        raise DataError(f"cannot write {picks_file}: {picks_file.parent} is not a folder") from error
     except OSError as error:
         raise DataError(f"cannot write {picks_file}: {error.strerror or error}") from error
 

@@ -136,8 +136,14 @@ def picks_of(
         spacing: pixel size of STAR coordinates in pixels.
     """
     if is_project(path):
-        who = user or (None if annotated else TOMOPICK_USER)
-        return project_at(path).picks(user=who, session=session)
+        project = project_at(path)
+        found = project.picks(user=user or (None if annotated else TOMOPICK_USER), session=session)
+        if not annotated and not len(found):
+            raise DataError(
+                f"project {path} has no picks by user '{TOMOPICK_USER}'{f' of session {session}' if session else ''}; "
+                "`tomopick pick --write-copick` makes some, or give a picks file"
+            )
+        return found
     if not path.exists():
         raise DataError(f"there is no file {path}")
     return read_picks(path, spacing=spacing)

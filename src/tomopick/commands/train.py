@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 from tomopick.atomic import replacing
 from tomopick.commands.screen import out, table
@@ -14,6 +15,7 @@ from tomopick.errors import DataError, TomopickError
 from tomopick.io.project import Project
 from tomopick.models.modelfile import ModelSpec, read_spec
 from tomopick.models.registry import choices
+from tomopick.picks import check_inside
 from tomopick.plots import plot_training
 from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
@@ -148,6 +150,8 @@ def train_project(
     results = []
     for seed in range(recipe.seed, recipe.seed + seeds):
         where = folder / f"seed_{seed}" if seeds > 1 else folder
+        if seeds > 1:
+            out.print(f"seed {seed}:", highlight=False)
         one = recipe.model_copy(update={"seed": seed})
         results.append(
             train(sides[0], sides[1], project.objects, one, where, resume=resume, device=device, devices=devices,
@@ -158,6 +162,8 @@ def train_project(
         with replacing(folder / "model.safetensors") as temporary:
             shutil.copyfile(best.model, temporary)
     caption = plot_training([r.history for r in results], folder / "training_progress.png")
+    if seeds > 1:
+        _tell_spread(results, best, recipe.seed)
     _tell(best, folder, caption)
     return best
 
@@ -176,7 +182,8 @@ def opened_runs(
     """Runs of a project with their tomograms and annotations, by name.
 
     Raises:
-        DataError: none of the training runs has a tomogram of one of the types.
+        DataError: none of the training runs has a tomogram of one of the types, or an annotation lies more than a
+            particle's radius outside of its tomogram.
     """
     kinds = split_names(kind) or [kind]
     lacking = set(kinds[1:]).difference(*(_there(project, run, kinds) for run in training))
@@ -188,7 +195,9 @@ def opened_runs(
     def opened(run: str) -> TrainingRun:
         first, *others = (_tomogram(project, run, k, spacing, init) for k in _there(project, run, kinds))
         annotated = project.annotated(run, user, session) if partial else None
-        return TrainingRun(first, project.picks(run, user, session), annotated, tuple(others))
+        picks = project.picks(run, user, session)
+        check_inside(picks, first, slack=max(o.radius for o in project.objects))
+        return TrainingRun(first, picks, annotated, tuple(others))
 
     return {run: opened(run) for run in names}
 
@@ -221,6 +230,20 @@ def _tomogram(project: Project, run: str, kind: str, spacing: float | None, init
         wanted = read_spec(init).spacing
         spacing = min(there, key=lambda s: abs(s - wanted))
     return project.tomogram(run, kind, spacing)
+
+
+def _tell_spread(results: Sequence[Trained], best: Trained, first: int) -> None:
+    """Each seed's losses and score on the validation runs, and their mean and deviation."""
+    losses = [float(r.history["val_loss"].min()) for r in results]
+    scores = [r.validation.score for r in results]
+    rows = [
+        [str(seed), str(len(r.history)), f"{loss:.4f}", f"{score:.3f}", "chosen" if r is best else ""]
+        for seed, (r, loss, score) in enumerate(zip(results, losses, scores, strict=True), start=first)
+    ]
+    rows.append(["mean", "", f"{mean(losses):.4f}", f"{mean(scores):.3f}", ""])
+    rows.append(["deviation", "", f"{stdev(losses):.4f}", f"{stdev(scores):.3f}", ""])
+    columns = ["seed", "epochs", "best validation loss", f"weighted F{best.validation.beta:g}", ""]
+    table("Seeds, on the validation runs", columns, rows)
 
 
 def _tell(best: Trained, folder: Path, caption: str) -> None:

@@ -92,7 +92,8 @@ def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
     if stride is None:
         return min(DEFAULT_STRIDE, network.stride)
     if stride < 1 or network.stride % stride:
-        raise TomopickError(f"stride {stride} does not divide the network's stride of {network.stride} voxels")
+        can = ", ".join(str(n) for n in range(network.stride, 0, -1) if network.stride % n == 0)
+        raise TomopickError(f"stride {stride} does not fit this network; choose {can}")
     return stride
 
 

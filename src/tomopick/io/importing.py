@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from tomopick.errors import DataError
-from tomopick.geometry import voxel_from_angstrom
 from tomopick.io.copick_picks import check_run_name
 from tomopick.io.picks import read_picks
 from tomopick.io.project import Project, create_project
 from tomopick.io.star import StarTomogram, TomogramSize, read_tomograms_star
 from tomopick.io.tomograms import read_tomogram, tomogram_files
 from tomopick.objects import CZII_OBJECTS, CZII_WEIGHTS, ParticleObject, distinct_color
-from tomopick.picks import Picks
+from tomopick.picks import Picks, check_inside
 from tomopick.tomogram import Tomogram
 
 __all__ = ["IMPORT_SESSION", "IMPORT_USER", "import_project", "parse_object"]
@@ -95,7 +94,8 @@ def import_project(
         only = next(iter(objects)) if objects and len(objects) == 1 else None
         found = _read(Path(picks), sources, only)
     table, chosen = _renamed(found, objects)
-    _check_inside(table, sources)
+    for run in table.runs:
+        check_inside(table, sources[run].tomogram)
     with _workplace(out) as work:
         project = create_project(work / "config.json", chosen)
         for done, (run, one) in enumerate(sources.items()):
@@ -185,19 +185,3 @@ def _renamed(picks: Picks, objects: Mapping[str, ParticleObject] | None) -> tupl
         o.model_copy(update={"label": i + 1, "color": distinct_color(i)}) for i, o in enumerate(chosen.values())
     ]
     return Picks(table), labelled
-
-
-def _check_inside(picks: Picks, sources: Mapping[str, Source]) -> None:
-    """Each pick must be within the voxels of its tomogram, which reach half a voxel beyond their centres."""
-    for run in picks.runs:
-        part = picks.where(run)
-        tomogram = sources[run].tomogram
-        voxel = voxel_from_angstrom(part.xyz(), tomogram.spacing)
-        outside = ((voxel < -0.5) | (voxel > np.array(tomogram.shape) - 0.5)).any(axis=1)
-        if outside.any():
-            row = part.table.iloc[int(np.flatnonzero(outside)[0])]
-            size = " x ".join(f"{n * tomogram.spacing:.0f}" for n in reversed(tomogram.shape))
-            raise DataError(
-                f"{int(outside.sum())} picks lie outside run '{run}': {row['object']} at x, y, z = {row['x']:.1f}, "
-                f"{row['y']:.1f}, {row['z']:.1f} A, but the volume is {size} A; are the units or pixel size right?"
-            )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from tomopick.errors import ModelFileError
 
-__all__ = ["DenseNetwork", "build", "choices", "names", "register"]
+__all__ = ["DenseNetwork", "build", "choices", "names", "register", "takes"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 _MODULES = (
@@ -105,6 +106,15 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     if name not in _known():
         raise ModelFileError(f"unknown network '{name}'; known: {', '.join(names())}")
     return _BUILDERS[name]
+
+
+def takes(name: str, argument: str) -> bool:
+    """Whether a network has this argument.
+
+    Raises:
+        ModelFileError: the name is unknown.
+    """
+    return argument in signature(_builder(name)).parameters
 
 
 def build(name: str, arguments: dict[str, Any]) -> nn.Module:
