@@ -154,11 +154,11 @@ def test_a_given_spacing_is_the_projects(folder: Path, tmp_path: Path):
     ("row", "message"),
     [
         (
-            "TS_1,80S,145.3,50,30",
-            r"outside run 'TS_1': ribosome at x, y, z = 145\.3, 50\.0, 30\.0 A, .* 150 x 120 x 90 A",
+            "TS_1,80S,445.3,50,30",
+            r"outside run 'TS_1': ribosome at x, y, z = 445\.3, 50\.0, 30\.0 A, .* 150 x 120 x 90 A",
         ),
-        ("TS_1,80S,10,-5.1,30", "outside run 'TS_1'"),
-        ("TS_1,80S,10,5,120.2", "outside run 'TS_1'"),
+        ("TS_1,80S,10,-305.1,30", "outside run 'TS_1'"),
+        ("TS_1,80S,10,5,420.2", "outside run 'TS_1'"),
         ("TS_9,80S,10,5,12", "picks in TS_9, but there is no such tomogram; there are: TS_1, TS_2, TS_3"),
         ("TS_1,unicorn,10,5,12", 'unicorn, of unknown radius; say --object "unicorn=RADIUS"'),
         ("TS_1,ribosome,10,5,12", "ribosome, of unknown radius"),

@@ -95,7 +95,7 @@ def import_project(
         found = _read(Path(picks), sources, only)
     table, chosen = _renamed(found, objects)
     for run in table.runs:
-        check_inside(table, sources[run].tomogram)
+        check_inside(table, sources[run].tomogram, slack=max(o.radius for o in chosen))
     with _workplace(out) as work:
         project = create_project(work / "config.json", chosen)
         for done, (run, one) in enumerate(sources.items()):

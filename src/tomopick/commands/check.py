@@ -1,0 +1,65 @@
+"""`tomopick check`: a project's tomograms and picks, looked through before training."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tomopick.atomic import replacing
+from tomopick.commands.screen import out, progress_bar, table
+from tomopick.commands.sources import project_at, tomograms_of
+from tomopick.preflight import Finding, check_densities, check_picks, check_together, densities_of
+from tomopick.tomogram import Tomogram
+
+__all__ = ["check_project"]
+
+IN_MEMORY = 4 * 2**30  # bytes of a tomogram as float32
+
+
+def check_project(
+    config: Path, *, kind: str, spacing: float | None, runs: Sequence[str] | None, json_path: Path | None
+) -> list[Finding]:
+    """Check the tomograms of a type and the annotations of a project, print what was found, perhaps write it as JSON.
+
+    Raises:
+        TomopickError: it is no project, or a run or the type is not there.
+    """
+    project = project_at(config)
+    sources = tomograms_of([config], kind, spacing, spacing or 10.0, runs)
+    picks = project.picks()
+    tomograms, told, found = [], [], list[Finding]()
+    for number, source in enumerate(sources, start=1):
+        with progress_bar(f"{source.name} ({number} of {len(sources)})") as tell:
+            tomogram = _held(source.open())
+            densities = densities_of(tomogram, tell)
+        found += check_densities(tomogram, densities)
+        found += check_picks(tomogram, densities, picks, project.objects)
+        tomograms.append(tomogram)
+        told.append(densities)
+    found += check_together(tomograms, told, picks, project.objects)
+    found.sort(key=lambda one: one.level)
+    _tell(found, len(sources), len(picks))
+    if json_path is not None:
+        with replacing(json_path) as temporary:
+            temporary.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
+    return found
+
+
+def _held(tomogram: Tomogram) -> Tomogram:
+    """The tomogram in memory where there is room, since it is read twice and chunks are not those that are read."""
+    small = 4 * math.prod(tomogram.shape) <= IN_MEMORY
+    return replace(tomogram, array=tomogram[:, :, :]) if small else tomogram
+
+
+def _tell(found: Sequence[Finding], runs: int, picks: int) -> None:
+    if found:
+        rows = [[one.level, one.run or "all", one.check, one.text] for one in found]
+        table("Found", ["", "run", "check", "what"], rows)
+    errors = sum(one.level == "error" for one in found)
+    out.print(
+        f"{runs} tomograms and {picks} picks looked at: {errors} errors, {len(found) - errors} warnings",
+        highlight=False,
+    )
