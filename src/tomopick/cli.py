@@ -449,6 +449,40 @@ def check(
 
 
 @app.command()
+def average(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
+    picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
+    out: Annotated[Path, typer.Option(help="Folder for OBJECT.mrc and averages.png.")],
+    annotated: Annotated[
+        bool, typer.Option("--annotated", help="Of a project, its annotations rather than tomopick's picks.")
+    ] = False,
+    box: Annotated[
+        float | None,
+        typer.Option(help="Edge of a subtomogram in A.  [default: three radii]", callback=_above_zero),
+    ] = None,
+    stacks: Annotated[bool, typer.Option("--stacks", help="Write the subtomograms, too, as OBJECT_stack.mrc.")] = False,
+    tomogram: Kind = "wbp",
+    voxel_spacing: Spacing = None,
+    runs: Runs = None,
+    objects: Objects = None,
+) -> None:
+    """Average what was picked, object by object, without turning it: a first look at whether picks are particles.
+
+    Particles lie in all orientations, so good picks give a round, dark middle of the particle's size; picks of nothing
+    give noise.
+
+    Example: `tomopick average project/config.json --picks picks.star --out averages --stacks`
+    """
+    from tomopick.commands.average import average_picks
+    from tomopick.commands.sources import split_names
+
+    average_picks(
+        inputs, picks, out, kind=tomogram, spacing=voxel_spacing, runs=split_names(runs), objects=objects or [],
+        annotated=annotated, box=box, stacks=stacks,
+    )  # fmt: skip
+
+
+@app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="Tomogram, picks file, copick project or model.")],
     voxel_spacing: Spacing = None,

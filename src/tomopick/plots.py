@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tomopick.atomic import replacing
 from tomopick.curves import PRCurve
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Target",
     "object_color",
+    "plot_means",
     "plot_memory",
     "plot_pr",
     "plot_reliability",
@@ -183,6 +185,33 @@ def plot_memory(rows: pd.DataFrame, target: Target) -> str:
     axes.legend(frameon=False, loc="best", fontsize=8)
     save_figure(figure, target)
     return "Memory by layer in MB: parameters, and activations as computed and as measured."
+
+
+def plot_means(volumes: Mapping[str, NDArray[np.float32]], spacing: float, target: Target) -> str:
+    """Draw the middle slices of mean subtomograms, xy above and xz below, all boxes to one scale.
+
+    Args:
+        volumes: cubes (zyx) by object.
+        spacing: voxel spacing in Angstrom.
+        target: path or binary file for the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    widest = max(v.shape[0] for v in volumes.values())
+    figure = Figure(figsize=(1.9 * len(volumes) + 0.4, 4.2), layout="constrained")
+    half = spacing * widest / 2
+    columns = figure.subplots(2, len(volumes), squeeze=False).T
+    for (name, volume), column in zip(volumes.items(), columns, strict=True):
+        middle = volume.shape[0] // 2
+        low, high = np.percentile(volume, (0.5, 99.5))
+        for axes, plane, across in zip(column, (volume[middle], volume[:, middle]), ("y", "z"), strict=True):
+            reach = spacing * volume.shape[0] / 2
+            axes.imshow(plane, cmap="gray", vmin=low, vmax=high, origin="lower", extent=(-reach, reach, -reach, reach))
+            axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
+            axes.set_xlabel(f"x{across}", fontsize=8)
+        column[0].set_title(name, fontsize=8)
+    save_figure(figure, target)
+    return f"Mean subtomograms, not aligned: slices through the middle, {2 * half:.0f} A wide; particles are dark."
 
 
 def plot_pr(curves: Mapping[str, PRCurve], objects: Sequence[ParticleObject], target: Target) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from tomopick.atomic import replacing
 from tomopick.commands.screen import out, progress_bar, table
-from tomopick.commands.sources import project_at, tomograms_of
+from tomopick.commands.sources import held, project_at, tomograms_of
 from tomopick.preflight import Finding, check_densities, check_picks, check_together, densities_of
-from tomopick.tomogram import Tomogram
 
 __all__ = ["check_project"]
-
-IN_MEMORY = 4 * 2**30  # bytes of a tomogram as float32
 
 
 def check_project(
@@ -33,7 +29,7 @@ def check_project(
     tomograms, told, found = [], [], list[Finding]()
     for number, source in enumerate(sources, start=1):
         with progress_bar(f"{source.name} ({number} of {len(sources)})") as tell:
-            tomogram = _held(source.open())
+            tomogram = held(source.open())
             densities = densities_of(tomogram, tell)
         found += check_densities(tomogram, densities)
         found += check_picks(tomogram, densities, picks, project.objects)
@@ -46,12 +42,6 @@ def check_project(
         with replacing(json_path) as temporary:
             temporary.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
     return found
-
-
-def _held(tomogram: Tomogram) -> Tomogram:
-    """The tomogram in memory where there is room, since it is read twice and chunks are not those that are read."""
-    small = 4 * math.prod(tomogram.shape) <= IN_MEMORY
-    return replace(tomogram, array=tomogram[:, :, :]) if small else tomogram
 
 
 def _tell(found: Sequence[Finding], runs: int, picks: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tomopick.errors import DataError
@@ -16,6 +17,7 @@ from tomopick.tomogram import Tomogram
 
 __all__ = [
     "Source",
+    "held",
     "is_project",
     "objects_for",
     "picks_of",
@@ -25,6 +27,8 @@ __all__ = [
     "tomograms_of",
 ]
 
+IN_MEMORY = 4 * 2**30  # bytes of a tomogram as float32
+
 
 @dataclass(frozen=True)
 class Source:
@@ -33,6 +37,12 @@ class Source:
     name: str
     open: Callable[[], Tomogram]
     project: Project | None = None
+
+
+def held(tomogram: Tomogram) -> Tomogram:
+    """The tomogram in memory where there is room: for those who read boxes that are smaller than a file's chunks."""
+    small = 4 * math.prod(tomogram.shape) <= IN_MEMORY
+    return replace(tomogram, array=tomogram[:, :, :]) if small else tomogram
 
 
 def split_names(text: str | None) -> list[str] | None:

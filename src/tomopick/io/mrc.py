@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tomopick.atomic import replacing
 from tomopick.errors import DataError
 from tomopick.io.lazy import reading, region_slices, spacing_of
 
-__all__ = ["MrcArray", "looks_like_mrc", "open_mrc", "write_mrc"]
+__all__ = ["MrcArray", "looks_like_mrc", "open_mrc", "stacking", "write_mrc"]
 
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
@@ -106,6 +107,22 @@ def write_mrc(path: str | Path, array_zyx: ArrayLike, spacing: float) -> None:
     with replacing(path) as temporary, mrcfile.new(temporary) as file:
         file.set_data(np.ascontiguousarray(volume, dtype=np.float32))
         file.voxel_size = spacing
+
+
+@contextmanager
+def stacking(path: Path, count: int, edge: int, spacing: float) -> Iterator[Any]:
+    """A stack of so many cubes of float32 to be filled one by one; the file is there, whole, when the block ends well.
+
+    It is an MRC volume stack (space group 401), in RELION's words a 3D stack of subtomograms.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    import mrcfile
+
+    with replacing(path) as temporary, mrcfile.new_mmap(temporary, (count, edge, edge, edge), mrc_mode=2) as file:
+        file.voxel_size = spacing
+        yield file.data
 
 
 def _header(path: Path, size: int) -> Any:

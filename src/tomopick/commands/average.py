@@ -1,0 +1,119 @@
+"""`tomopick average`: the mean subtomogram of each object's picks, and the subtomograms themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from tomopick.commands.screen import notice, out, progress_bar, table
+from tomopick.commands.sources import Source, held, objects_for, picks_of, tomograms_of
+from tomopick.errors import DataError
+from tomopick.io.mrc import stacking, write_mrc
+from tomopick.objects import ParticleObject, object_named
+from tomopick.picks import Picks
+from tomopick.plots import plot_means
+from tomopick.subtomograms import Mean, box_edge, complete, subtomograms
+
+__all__ = ["average_picks"]
+
+
+def average_picks(
+    inputs: Sequence[Path],
+    picks_path: Path,
+    folder: Path,
+    *,
+    kind: str,
+    spacing: float | None,
+    runs: Sequence[str] | None,
+    objects: Sequence[str],
+    annotated: bool = False,
+    box: float | None = None,
+    stacks: bool = False,
+) -> dict[str, Mean]:
+    """Average the subtomograms about picks, as they are, and write OBJECT.mrc and averages.png into a folder.
+
+    Args:
+        inputs: tomograms.
+        picks_path: a picks file or project.
+        folder: where to, made if need be.
+        kind: type of tomogram in projects.
+        spacing: voxel spacing, where files do not say it or another one is wanted.
+        runs: only these.
+        objects: as NAME=RADIUS; a project's, or CZII's, where none are given.
+        annotated: of a project, average the annotations rather than what tomopick picked.
+        box: Angstrom along the edge of a subtomogram; three radii by default.
+        stacks: write all subtomograms, too, as OBJECT_stack.mrc.
+
+    Returns:
+        The means, by object.
+
+    Raises:
+        DataError: no pick has a whole subtomogram in a tomogram, or an object is not known.
+    """
+    known = objects_for([*inputs, picks_path], objects)
+    picks = picks_of(picks_path, annotated=annotated)
+    sources = tomograms_of(inputs, kind, spacing, spacing or 10.0, runs)
+    chosen = [o for o in known if o.name in picks.objects]
+    if not objects:
+        for name in picks.objects:
+            object_named(name, known)
+    kept, step = _kept(sources, picks, chosen, box)
+    edges = {o.name: _edge(o, step, box) for o in chosen}
+    means = {o.name: Mean.of_edge(edges[o.name]) for o in chosen if len(kept.where(name=o.name))}
+    if not means:
+        raise DataError(f"no pick of {picks_path} lies in these tomograms, whole; are the runs called the same?")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror or error}") from error
+    with ExitStack() as opened:
+        writers = {}
+        if stacks:
+            for name in means:
+                path = folder / f"{name}_stack.mrc"
+                writers[name] = opened.enter_context(stacking(path, len(kept.where(name=name)), edges[name], step))
+        for number, source in enumerate(sources, start=1):
+            with progress_bar(f"{source.name} ({number} of {len(sources)})") as tell:
+                tomogram = held(source.open())
+                for done, (name, mean) in enumerate(means.items(), start=1):
+                    here = kept.where(run=source.name, name=name)
+                    for one in subtomograms(tomogram, here, edges[name]):
+                        if stacks:
+                            writers[name][mean.count] = one
+                        mean.add(one)
+                    tell(done / len(means))
+    for name, mean in means.items():
+        write_mrc(folder / f"{name}.mrc", mean.volume, step)
+    caption = plot_means({n: m.volume for n, m in means.items()}, step, folder / "averages.png")
+    rows = [[n, str(m.count), str(len(picks.where(name=n)) - m.count), str(edges[n])] for n, m in means.items()]
+    table("Averages, not aligned", ["object", "picks", "left out", "box (voxels)"], rows)
+    out.print(f"{folder / 'averages.png'}: {caption}", highlight=False, markup=False, soft_wrap=True)
+    return means
+
+
+def _edge(one: ParticleObject, step: float, box: float | None) -> int:
+    return box_edge(one.radius, step) if box is None else 2 * math.ceil(box / step / 2)
+
+
+def _kept(
+    sources: Sequence[Source], picks: Picks, objects: Sequence[ParticleObject], box: float | None
+) -> tuple[Picks, float]:
+    """The picks whose subtomograms are whole, run by run, and the voxel spacing that all tomograms share."""
+    parts, spacings = [], []
+    for source in sources:
+        tomogram = source.open()
+        spacings.append(tomogram.spacing)
+        for one in objects:
+            edge = _edge(one, tomogram.spacing, box)
+            parts.append(complete(tomogram, picks.where(name=one.name), edge))
+    if not np.allclose(spacings, spacings[0], rtol=1e-3):
+        there = ", ".join(f"{s:g}" for s in sorted(set(spacings)))
+        raise DataError(f"tomograms of different voxel spacings ({there} A) cannot be averaged; choose with --runs")
+    absent = [s.name for s in sources if s.name not in picks.runs]
+    if absent:
+        notice(f"no picks in {', '.join(absent)}")
+    return Picks.join(parts), float(spacings[0])

@@ -1,0 +1,41 @@
+"""`tomopick average`: volumes that other programs read, and a picture."""
+
+from __future__ import annotations
+
+import mrcfile
+import numpy as np
+
+import tomopick as tp
+from tomopick.subtomograms import complete, subtomograms
+
+
+def test_means_and_stacks_are_those_of_the_subtomograms(succeed, phantom, tmp_path):
+    words = ("average", phantom, "--picks", phantom / "truth.csv", "--out", tmp_path / "means", "--box", 130)
+    outcome = succeed(*words, "--stacks", "--runs", "SIM_0,SIM_1")
+    project = tp.open_project(phantom / "config.json")
+    truth = tp.read_picks(phantom / "truth.csv").where(name="apo-ferritin")
+    expected = []
+    for run in ("SIM_0", "SIM_1"):
+        tomogram = project.tomogram(run, "wbp")
+        expected += list(subtomograms(tomogram, complete(tomogram, truth, 14), 14))
+    with mrcfile.open(tmp_path / "means" / "apo-ferritin_stack.mrc") as file:
+        assert file.is_volume_stack()
+        assert np.allclose(file.voxel_size.tolist(), project.tomogram("SIM_0", "wbp").spacing)
+        np.testing.assert_array_equal(file.data, np.stack(expected))
+    with mrcfile.open(tmp_path / "means" / "apo-ferritin.mrc") as file:
+        np.testing.assert_allclose(file.data, np.mean(expected, axis=0), atol=1e-6)
+    assert (tmp_path / "means" / "averages.png").read_bytes().startswith(b"\x89PNG")
+    assert f"apo-ferritin {len(expected)}".split() == next(
+        line.split()[:2] for line in outcome.out.splitlines() if line.strip().startswith("apo-ferritin")
+    )
+
+
+def test_what_cannot_be_averaged_is_refused(refuse, phantom, tmp_path):
+    (tmp_path / "file").write_text("")
+    truth = tp.read_picks(phantom / "truth.csv")
+    tp.write_picks(tmp_path / "other.csv", tp.Picks(truth.table.assign(run="elsewhere")))
+    words = ("average", phantom, "--out", tmp_path / "means")
+    refuse(*words, "--picks", tmp_path / "other.csv", says=("no pick", "whole"))
+    refuse(*words, "--picks", phantom, says=("no picks by user 'tomopick'",))
+    refuse("average", phantom, "--picks", phantom / "truth.csv", "--out", tmp_path / "file", says=("cannot write",))
+    assert not (tmp_path / "means").exists()
