@@ -74,12 +74,6 @@ class Recipe(_Frozen):
     positions: int = Field(
         default=2, ge=1, description="Score positions along each edge of a crop; neighbours share their features."
     )
-    rim: int = Field(
-        default=0,
-        ge=0,
-        description="Of these, how many at each side only lend the others their surroundings: no particle is put there "
-        "and nothing is learnt there. For networks that pad their own borders.",
-    )
     background: float = Field(
         default=0.125,
         ge=0,

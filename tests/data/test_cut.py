@@ -12,7 +12,7 @@ import torch
 from tomopick.data.augment import Intensity
 from tomopick.data.dataset import Annotated, CropDataset, cut
 from tomopick.data.normalise import Scaling
-from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles, Sampler, random_pose
+from tomopick.data.sampling import Crop, CropShape, Particles, Sampler, random_pose
 from tomopick.models.registry import build, field, lead
 from tomopick.recipe import Augmentation, Recipe
 from tomopick.symmetry import orientations
@@ -95,20 +95,6 @@ def test_a_posed_crop_shows_its_particles_where_its_labels_say(axes, reverse, in
 
 def _bounds(found: np.ndarray) -> np.ndarray:
     return np.stack([found.min(axis=0), found.max(axis=0)], axis=1)
-
-
-@pytest.mark.parametrize(("axes", "reverse"), ALL[::7])
-def test_nothing_is_said_about_the_rim_of_a_crop_and_all_as_ever_within(axes, reverse):
-    centres = np.random.default_rng(0).uniform(20, 50, (30, 3))
-    source = annotated(np.zeros((70, 70, 70)), centres, [0] * 30, reach=3.0)
-    crop = Crop(0, (18, 19, 20), axes, reverse, 0)
-    plain = CropShape(field=2, lead=0, stride=2, positions=14)
-    _, labels, _ = cut(source, crop, replace(plain, rim=4))
-    within = np.s_[4:10, 4:10, 4:10]
-    assert np.array_equal(labels[within], cut(source, crop, plain)[1][within])
-    assert len(np.unique(labels[within])) == 3
-    labels[within] = IGNORE
-    assert (labels == IGNORE).all()
 
 
 def test_the_pose_of_none_and_of_unity_are_the_same_crop():

@@ -203,30 +203,6 @@ def test_validation_crops_that_are_kept_inside_cover_the_tomograms():
         assert seen.all()
 
 
-RIMMED = CropShape(field=2, lead=0, stride=2, positions=12, inside=True, rim=3)
-
-
-def test_no_particle_is_put_into_the_rim_of_a_crop():
-    crops = Sampler(SIZES, PARTICLES, RIMMED, Recipe(background=0, seed=1)).epoch(0)
-    for crop in crops:
-        labels = PARTICLES[crop.run].label_grid(np.array(crop.start), 2, 12)[0]
-        assert np.isin(labels[3:9, 3:9, 3:9], range(BACKGROUND)).any()
-
-
-def test_crops_with_a_rim_reach_over_the_borders_so_that_what_counts_covers_all():
-    sampler = Sampler(SIZES, PARTICLES, RIMMED, RECIPE)
-    crops = sampler.fixed()
-    for run, size in enumerate(SIZES):
-        counted = np.zeros(size, bool)
-        for start in (np.array(c.start) for c in crops if c.run == run):
-            low, high = start + RIMMED.margin, start + RIMMED.edge - RIMMED.margin
-            assert (low >= 0).all()
-            assert (high <= size).all()
-            counted[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
-        assert counted.all()
-    assert min(min(c.start) for epoch in range(5) for c in sampler.epoch(epoch)) == -RIMMED.margin
-
-
 def test_a_tomogram_smaller_than_a_crop_stands_in_its_middle():
     flat = Sampler([(10, 60, 60)], [PARTICLES[0]], INSIDE, RECIPE)
     assert {c.start[0] for c in flat.epoch(0)} == {c.start[0] for c in flat.fixed()} == {-7}

@@ -73,10 +73,6 @@ def cut(
         particles = replace(annotated.particles, centres=centres)
         densities = _posed(tomogram, crop.pose, middle, start, shape.edge)
     labels, share = particles.label_grid(first, shape.stride, shape.positions)
-    counted = np.s_[shape.rim : shape.positions - shape.rim]
-    rim = np.ones(labels.shape, dtype=np.bool_)
-    rim[counted, counted, counted] = False
-    labels[rim] = IGNORE
     if shape.inside:
         labels[_beyond(crop, shape, tomogram.shape)] = IGNORE
     way = (crop.axes, crop.reverse)

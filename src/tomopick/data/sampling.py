@@ -32,8 +32,7 @@ class CropShape:
         lead: those of them before its own voxel.
         stride: voxels between score positions.
         positions: along each edge.
-        inside: keep the positions that count within the tomogram where it is large enough, and count none beyond it.
-        rim: positions at each side that count nothing: what they see ends with the crop.
+        inside: keep crops within the tomogram where it is large enough, and count no position beyond it.
     """
 
     field: int
@@ -41,7 +40,6 @@ class CropShape:
     stride: int
     positions: int
     inside: bool = False
-    rim: int = 0
 
     @property
     def edge(self) -> int:
@@ -56,11 +54,6 @@ class CropShape:
         """
         return 2 * self.lead + 1 - self.field
 
-    @property
-    def margin(self) -> int:
-        """Voxels on each side of the crop that only its rim is about."""
-        return self.stride * self.rim
-
     def start(self, at: Ints, index: Ints, size: tuple[int, int, int]) -> tuple[int, int, int]:
         """First voxel of the crop whose score position ``index`` is the voxel ``at``, in a tomogram of this size.
 
@@ -68,9 +61,8 @@ class CropShape:
         """
         first = at - self.lead - self.stride * index
         if self.inside:
-            room = np.asarray(size) - self.edge + 2 * self.margin
-            kept = np.clip(first + self.margin, 0, np.maximum(room, 0))
-            first = np.where(room >= 0, kept, -(-room // 2)) - self.margin
+            room = np.asarray(size) - self.edge
+            first = np.where(room >= 0, np.clip(first, 0, np.maximum(room, 0)), -(-room // 2))
         z, y, x = (int(v) for v in first)
         return z, y, x
 
@@ -268,13 +260,12 @@ class Sampler:
 
     def _covering(self, size: tuple[int, int, int]) -> list[tuple[int, int, int]]:
         """Starts of the fewest crops that cover a tomogram."""
-        edge, margin = self.crop.edge - 2 * self.crop.margin, self.crop.margin
+        edge = self.crop.edge
         starts = []
         for n in size:
             parts = max(1, -(-n // edge))
             last = n - edge
-            placed = [round(i * last / max(1, parts - 1)) if last > 0 else -(-last // 2) for i in range(parts)]
-            starts.append([one - margin for one in placed])
+            starts.append([round(i * last / max(1, parts - 1)) if last > 0 else -(-last // 2) for i in range(parts)])
         return [(z, y, x) for z, y, x in product(*starts)]
 
     def _around(self, run: int, centre: Floats, reach: float, rng: np.random.Generator) -> tuple[int, int, int]:
@@ -286,8 +277,7 @@ class Sampler:
         return self._start(run, at, rng)
 
     def _start(self, run: int, at: Ints, rng: np.random.Generator) -> tuple[int, int, int]:
-        index = rng.integers(self.crop.rim, self.crop.positions - self.crop.rim, size=3)
-        return self.crop.start(at, index, self.shapes[run])
+        return self.crop.start(at, rng.integers(self.crop.positions, size=3), self.shapes[run])
 
     def _background(
         self, count: int, rng: np.random.Generator, share_hard: float | None = None

@@ -186,7 +186,7 @@ def fit(
         normalisation=recipe.normalisation,
         provenance=_provenance(training, validation, recipe) | start.provenance,
     )
-    shape = CropShape(field(network), lead(network), network.stride, recipe.positions, network.context > 0, recipe.rim)
+    shape = CropShape(field(network), lead(network), network.stride, recipe.positions, inside=network.context > 0)
     known, budget = learnable(training, objects), [IN_MEMORY]
     sides = [[_annotated(r, objects, known, recipe, spacing, budget) for r in side] for side in (training, validation)]
     task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers)
