@@ -483,6 +483,38 @@ def average(
 
 
 @app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, STAR or CMM of picks, or a copick project.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=".csv (CZII form), .star (RELION) or .cmm (ChimeraX).")],
+    tomograms: Annotated[
+        list[Path] | None,
+        typer.Option(help="Tomograms, whose sizes RELION 5's centred coordinates need; repeatable."),
+    ] = None,
+    tomogram: Kind = "wbp",
+    voxel_spacing: Spacing = None,
+    object_name: Annotated[str | None, typer.Option("--object", help="The object, where IN does not name any.")] = None,
+    annotated: Annotated[
+        bool, typer.Option("--annotated", help="Of a project, its annotations rather than tomopick's picks.")
+    ] = False,
+    pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels of --voxel-spacing, not centred.")] = False,
+) -> None:
+    """Write picks in another format, which the name of OUT tells. Coordinates and scores are kept.
+
+    Examples:
+
+    `tomopick convert picks.csv picks.star --tomograms project/config.json`
+
+    `tomopick convert picks.star picks.cmm --tomograms tomograms/`, to open with the tomogram in ChimeraX
+    """
+    from tomopick.commands.convert import convert_picks
+
+    convert_picks(
+        source, target, tomograms=tomograms or [], kind=tomogram, spacing=voxel_spacing, object_name=object_name,
+        annotated=annotated, pixels=pixels,
+    )  # fmt: skip
+
+
+@app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="Tomogram, picks file, copick project or model.")],
     voxel_spacing: Spacing = None,

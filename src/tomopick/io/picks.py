@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tomopick.errors import DataError
+from tomopick.io.cmm import read_cmm, write_cmm
 from tomopick.io.csv import read_csv, write_csv
 from tomopick.io.star import TomogramSize
 from tomopick.io.star_picks import read_star, write_star
@@ -69,9 +70,18 @@ def _write_star(path: Path, picks: Picks, spacing: float | None, tomogram_sizes:
     write_star(path, picks, spacing=spacing, tomogram_sizes=tomogram_sizes)
 
 
+def _read_cmm(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
+    return read_cmm(path, object_name=object_name)
+
+
+def _write_cmm(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    write_cmm(path, picks)
+
+
 FORMATS = (
     PicksFormat("CSV (CZII submission)", ".csv", _read_csv, _write_csv, scores=True, angles=True, angstrom=True),
     PicksFormat("RELION STAR", ".star", _read_star, _write_star, scores=True, angles=True, angstrom=False),
+    PicksFormat("ChimeraX markers", ".cmm", _read_cmm, _write_cmm, scores=True, angles=False, angstrom=True),
 )
 """Every file format for picks; a new one is a module and a row here."""
 

@@ -1,0 +1,62 @@
+"""`tomopick convert`: picks from one file format to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tomopick.commands.screen import notice, out
+from tomopick.commands.sources import is_project, picks_of, tomograms_of
+from tomopick.errors import DataError
+from tomopick.io.picks import TomogramSize, picks_format, read_picks, write_picks
+from tomopick.picks import Picks
+
+__all__ = ["convert_picks"]
+
+
+def convert_picks(
+    source: Path,
+    target: Path,
+    *,
+    tomograms: Sequence[Path],
+    kind: str,
+    spacing: float | None,
+    object_name: str | None,
+    annotated: bool,
+    pixels: bool,
+) -> Picks:
+    """Read picks of a file or a project and write them in the format that the target's name tells.
+
+    Args:
+        source: a picks file, or a copick project.
+        target: the file to write.
+        tomograms: whose sizes centred coordinates (RELION 5) need; a project as source brings its own.
+        kind: type of tomogram in projects.
+        spacing: Angstrom of a pixel, where coordinates are in pixels or tomograms do not say.
+        object_name: of the picks, where the source does not name them.
+        annotated: of a project, its annotations rather than what tomopick picked.
+        pixels: write STAR in pixels of the spacing instead of centred.
+
+    Raises:
+        DataError: something cannot be read or written, or a size is needed that is not given.
+    """
+    form = picks_format(target)
+    given = [*tomograms, *([source] if is_project(source) else [])]
+    sources = tomograms_of(given, kind, spacing, spacing or 10.0, None) if given else []
+    sizes = {one.name: TomogramSize.of(one.open()) for one in sources} or None
+    if is_project(source):
+        picks = picks_of(source, annotated=annotated)
+    else:
+        picks = read_picks(source, spacing=spacing, tomogram_sizes=sizes, object_name=object_name)
+    if pixels and spacing is None:
+        raise DataError("--pixels needs the size of a pixel: add --voxel-spacing")
+    if not form.angstrom and sizes is None and spacing is None:
+        raise DataError(
+            f"{target} needs tomograms for RELION 5's centred coordinates (--tomograms), or a pixel size "
+            "(--voxel-spacing)"
+        )
+    write_picks(target, picks, spacing=spacing, tomogram_sizes=None if pixels else sizes)
+    if picks.has_angles and not form.angles:
+        notice(f"{form.name} keeps no angles: they are left out")
+    out.print(f"{target}: {len(picks)} picks", highlight=False, markup=False, soft_wrap=True)
+    return picks
