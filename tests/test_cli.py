@@ -12,6 +12,7 @@ import pytest
 from tomopick import cli
 
 COMMANDS = ["demo", "import", "simulate", "train", "pick", "evaluate", "report", "memory", "export", "info"]
+COMMANDS += ["check", "average", "convert"]
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -89,3 +90,9 @@ def test_bad_input_ends_a_process_with_2_and_one_line(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: there is no file or folder {tmp_path / 'nothing.mrc'}\n"
+
+
+def test_help_names_every_network() -> None:
+    from tomopick.models.registry import names
+
+    assert [name for name in names() if name not in cli.NETWORKS] == []

@@ -57,7 +57,7 @@ def test_values_that_are_not_finite_are_told_where_they_are_read(bad):
     values[4, 4, 4] = bad
     tomogram = Tomogram(values, 10.0, "TS_1")
     assert np.isfinite(tomogram.read((0, 0, 0), (4, 6, 7))).all()
-    with pytest.raises(DataError, match="'TS_1' holds NaN or infinite values"):
+    with pytest.raises(DataError, match=r"'TS_1' holds NaN or infinite values, the first at voxel \[4, 4, 4\] \(zyx\)"):
         tomogram.read((0, 0, 0), (5, 6, 7))
 
 

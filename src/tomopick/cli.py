@@ -29,6 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+NETWORKS = "cryoet3dcnn, heatmap-unet, segresnet or dynunet"
+
 
 def _above_zero(value: float | None) -> float | None:
     if value is not None and not 0 < value < math.inf:
@@ -140,7 +142,7 @@ def simulate(
 def train(
     project: Annotated[Path, typer.Argument(help="copick configuration (JSON), or the folder it lies in.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
-    model: Annotated[str | None, typer.Option(help="Network.  [default: cryoet3dcnn]")] = None,
+    model: Annotated[str | None, typer.Option(help=f"Network: {NETWORKS}.  [default: cryoet3dcnn]")] = None,
     init: Annotated[Path | None, typer.Option(help="Model file to start from; it may know other objects.")] = None,
     tomogram: Annotated[
         str,
@@ -379,7 +381,7 @@ def report(
 @app.command()
 def memory(
     out: Annotated[Path, typer.Option(help="Folder for memory.json, memory.csv and memory_usage.png.")],
-    model: Annotated[str, typer.Option(help="Network.")] = "cryoet3dcnn",
+    model: Annotated[str, typer.Option(help=f"Network: {NETWORKS}.")] = "cryoet3dcnn",
     window: Annotated[int, typer.Option(help="Edge of the input in voxels.", min=1)] = 64,
     batch: Annotated[int, typer.Option(help="Inputs at a time.", min=1)] = 1,
     classes: Annotated[int, typer.Option(help="Objects and background.", min=2)] = 7,

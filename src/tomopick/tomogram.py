@@ -76,10 +76,10 @@ class Tomogram:
         if np.iscomplexobj(part):
             raise DataError(f"tomogram '{self.name}' holds complex values; give a real-space volume")
         part = part.astype(np.float32, copy=False)
-        if not np.isfinite(part).all():
-            raise DataError(
-                f"tomogram '{self.name}' holds NaN or infinite values between voxels {low} and {high} (zyx)"
-            )
+        finite = np.isfinite(part)
+        if not finite.all():
+            at = [int(n) + a for n, a in zip(np.argwhere(~finite)[0], low, strict=True)]
+            raise DataError(f"tomogram '{self.name}' holds NaN or infinite values, the first at voxel {at} (zyx)")
         for axis, (i, a, b) in enumerate(zip(index, low, high, strict=True)):
             if len(i) != b - a or i[0] != a or i[-1] != b - 1:
                 part = np.take(part, i - a, axis=axis)

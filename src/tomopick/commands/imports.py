@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tomopick.commands.screen import notice, progress_bar
 from tomopick.commands.screen import out as screen
-from tomopick.commands.screen import progress_bar
 from tomopick.io.importing import import_project, parse_object
 
 __all__ = ["import_lab"]
@@ -22,6 +22,8 @@ def import_lab(
             folder, source, picks, named or None, voxel_spacing, kind, lambda done, of, _run: tell(done / of)
         )
     counts = project.picks()
+    if picks is not None and len(named) == 1 and counts.objects == [next(iter(named.values())).name]:
+        notice(f"all {len(counts)} picks are of {counts.objects[0]}, the one object that was named")
     screen.print(
         f"{project.path}: {len(project.runs)} tomograms of type '{kind}', {len(counts)} picks of "
         f"{', '.join(counts.objects) or 'nothing'}",
