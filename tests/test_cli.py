@@ -11,8 +11,10 @@ import pytest
 
 from tomopick import cli
 
-COMMANDS = ["demo", "import", "simulate", "train", "pick", "evaluate", "report", "memory", "export", "info"]
-COMMANDS += ["check", "average", "convert"]
+COMMANDS = [
+    "demo", "import", "simulate", "check", "train", "pick", "evaluate", "report", "average", "convert", "memory",
+    "export", "info",
+]  # fmt: skip
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -112,6 +112,7 @@ def test_reconstructions_of_different_volumes_are_refused(tmp_path):
         train([replace(run, others=(cropped,))], [uniform("b", 2, BLOB)], [BLOB], recipe(), tmp_path, progress=False)
 
 
+@pytest.mark.slow
 def test_objects_that_are_annotated_in_turns_are_not_taken_for_background(tmp_path):
     """Each run holds four blobs and four holes; one run is annotated for blobs alone, one for holes alone."""
     bright, dark = [0, 3, 5, 6], [1, 2, 4, 7]
