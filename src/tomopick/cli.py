@@ -71,7 +71,7 @@ def _front(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("runs/demo"),
-    minutes: Annotated[float, typer.Option(help="Minutes of training.", min=0.1)] = 4.0,
+    minutes: Annotated[float, typer.Option(help="Minutes of training.", min=0.1)] = 3.0,
     seed: int = 0,
 ) -> None:
     """Simulate, train, pick, evaluate and report: the whole way in under 8 minutes on two cores.

@@ -12,7 +12,7 @@ from tomopick.blobs import find_blobs
 from tomopick.commands.evaluate import card_of, memory_of, print_evaluation
 from tomopick.commands.screen import out, progress_bar
 from tomopick.commands.simulate import simulate_project
-from tomopick.commands.train import train_project
+from tomopick.commands.train import read_recipe, train_project
 from tomopick.curves import best_thresholds
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
@@ -22,7 +22,6 @@ from tomopick.io.project import Project
 from tomopick.matching import keep_above
 from tomopick.models.modelfile import Model, load_model
 from tomopick.picks import Picks
-from tomopick.recipe import Recipe
 from tomopick.report import write_report
 from tomopick.slices import plot_slices
 
@@ -30,7 +29,6 @@ __all__ = ["run_demo"]
 
 RUNS = 9
 VALIDATION = 2
-WINDOW = 32  # an eighth of the document's window: a few minutes are enough to train it, and no particle is larger
 SHAPE = (96, 192, 192)
 MARK = ".tomopick-demo"
 
@@ -46,8 +44,8 @@ def run_demo(folder: Path, minutes: float, seed: int) -> Path:
     *annotated, held = project.runs
     training, validation = annotated[:-VALIDATION], annotated[-VALIDATION:]
     out.print(f"{len(truth)} particles of {len(truth.objects)} kinds in {RUNS} tomograms", highlight=False)
-    out.rule(f"2 of 4: train CryoET3DCNN on windows of {WINDOW}^3 voxels for {minutes:g} minutes")
-    recipe = Recipe(arguments={"window": WINDOW}, time_limit=minutes, seed=seed)
+    out.rule(f"2 of 4: train HeatmapUNet for {minutes:g} minutes")
+    recipe = read_recipe(None, {"model": "heatmap-unet", "time_limit": minutes, "seed": seed})
     trained = train_project(
         project.path, folder / "training", recipe, kind="wbp", spacing=10.0, training=training, validation=validation
     )
@@ -64,8 +62,8 @@ def run_demo(folder: Path, minutes: float, seed: int) -> Path:
     network = evaluate(picks, mine, project.objects, runs=[held], thresholds=model.spec.thresholds)
     blobs = _blob_detector(project, truth, validation, held)
     print_evaluation(blobs, f"Difference of Gaussians on {held}")
-    print_evaluation(network, f"CryoET3DCNN on {held}")
-    out.print(f"blob detector: weighted F4 {blobs.score:.3f}; CryoET3DCNN: {network.score:.3f}", highlight=False)
+    print_evaluation(network, f"HeatmapUNet on {held}")
+    out.print(f"blob detector: weighted F4 {blobs.score:.3f}; HeatmapUNet: {network.score:.3f}", highlight=False)
     return _report(folder, project, model, picks, mine, network, blobs, trained.history, held)
 
 
@@ -92,7 +90,7 @@ def _report(
     plot_slices(tomogram, kept, project.objects, folder / "slices.png", truth=truth)
     return write_report(
         folder / "report.html",
-        title=f"tomopick demo: CryoET3DCNN on {held}",
+        title=f"tomopick demo: HeatmapUNet on {held}",
         objects=project.objects,
         evaluation=network,
         picks=picks,

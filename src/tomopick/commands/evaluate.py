@@ -23,6 +23,8 @@ from tomopick.report import write_report
 
 __all__ = ["card_of", "evaluate_files", "memory_of", "print_evaluation", "report_files"]
 
+CROP = 64  # voxels along the edge of an input whose memory is told, of networks without a window of their own
+
 
 def evaluate_files(
     truth_path: Path,
@@ -150,9 +152,9 @@ def print_evaluation(result: Evaluation, title: str = "") -> None:
 
 
 def memory_of(path: Path) -> pd.DataFrame:
-    """Memory of a model by layer, for one of its windows."""
+    """Memory of a model by layer, for one of its windows, or a crop where it takes any size."""
     model = load_model(path)
-    edge = field(model.network) - 2 * model.network.halo
+    edge = CROP if model.network.context else field(model.network) - 2 * model.network.halo
     return measure_memory(model.network, (1, 1, edge, edge, edge)).bars
 
 
