@@ -433,6 +433,8 @@ def check(
     tomogram: Kind = "wbp",
     voxel_spacing: Spacing = None,
     runs: Runs = None,
+    user: Annotated[str | None, typer.Option(help="Whose annotations; needed where several differ.")] = None,
+    session: Annotated[str | None, typer.Option(help="Of which session.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the findings here.")] = None,
 ) -> None:
     """Look through a project before training: tomograms, annotations, and whether they fit each other.
@@ -446,7 +448,10 @@ def check(
     from tomopick.commands.check import check_project
     from tomopick.commands.sources import split_names
 
-    found = check_project(project, kind=tomogram, spacing=voxel_spacing, runs=split_names(runs), json_path=json_file)
+    found = check_project(
+        project, kind=tomogram, spacing=voxel_spacing, runs=split_names(runs), json_path=json_file, user=user,
+        session=session,
+    )  # fmt: skip
     raise typer.Exit(1 if any(one.level == "error" for one in found) else 0)
 
 

@@ -16,7 +16,14 @@ __all__ = ["check_project"]
 
 
 def check_project(
-    config: Path, *, kind: str, spacing: float | None, runs: Sequence[str] | None, json_path: Path | None
+    config: Path,
+    *,
+    kind: str,
+    spacing: float | None,
+    runs: Sequence[str] | None,
+    json_path: Path | None,
+    user: str | None = None,
+    session: str | None = None,
 ) -> list[Finding]:
     """Check the tomograms of a type and the annotations of a project, print what was found, perhaps write it as JSON.
 
@@ -25,7 +32,7 @@ def check_project(
     """
     project = project_at(config)
     sources = tomograms_of([config], kind, spacing, spacing or 10.0, runs)
-    picks = project.picks()
+    picks = project.picks(user=user, session=session)
     tomograms, told, found = [], [], list[Finding]()
     for number, source in enumerate(sources, start=1):
         with progress_bar(f"{source.name} ({number} of {len(sources)})") as tell:
