@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tomopick.errors import DataError
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "writing_into"]
 
 
 @contextmanager
@@ -38,6 +38,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
         # Also after a keyboard interrupt. What goes wrong here must not hide what went wrong before.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Make a folder if need be, for the block to write into.
+
+    Raises:
+        DataError: it cannot be made, or the block cannot write.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
 def _flush(path: Path) -> None:

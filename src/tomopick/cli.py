@@ -49,6 +49,11 @@ Objects = Annotated[
     list[str] | None, typer.Option("--object", help="NAME=RADIUS or NAME=RADIUS:WEIGHT (radius in A); repeatable.")
 ]
 Runs = Annotated[str | None, typer.Option("--runs", help="Only these, separated by commas.")]
+Annotations = Annotated[
+    bool, typer.Option("--annotated", help="Of a project, its annotations rather than tomopick's picks.")
+]
+Annotator = Annotated[str | None, typer.Option("--user", help="Whose annotations; needed where several differ.")]
+Session = Annotated[str | None, typer.Option("--session", help="Which session's annotations.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -151,8 +156,8 @@ def train(
     voxel_spacing: Spacing = None,
     train_runs: Annotated[str | None, typer.Option(help="Runs to learn from.  [default: all others]")] = None,
     val_runs: Annotated[str | None, typer.Option(help="Runs to validate on.  [default: the last fifth]")] = None,
-    user: Annotated[str | None, typer.Option(help="Whose annotations; needed where several differ.")] = None,
-    session: Annotated[str | None, typer.Option(help="Which session's annotations.")] = None,
+    user: Annotator = None,
+    session: Session = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="A run may hold objects that it has no set of annotations of.")
     ] = False,
@@ -433,8 +438,8 @@ def check(
     tomogram: Kind = "wbp",
     voxel_spacing: Spacing = None,
     runs: Runs = None,
-    user: Annotated[str | None, typer.Option(help="Whose annotations; needed where several differ.")] = None,
-    session: Annotated[str | None, typer.Option(help="Of which session.")] = None,
+    user: Annotator = None,
+    session: Session = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the findings here.")] = None,
 ) -> None:
     """Look through a project before training: tomograms, annotations, and whether they fit each other.
@@ -460,9 +465,7 @@ def average(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
     picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
     out: Annotated[Path, typer.Option(help="Folder for OBJECT.mrc and averages.png.")],
-    annotated: Annotated[
-        bool, typer.Option("--annotated", help="Of a project, its annotations rather than tomopick's picks.")
-    ] = False,
+    annotated: Annotations = False,
     box: Annotated[
         float | None,
         typer.Option(help="Edge of a subtomogram in A.  [default: three radii]", callback=_above_zero),
@@ -500,9 +503,7 @@ def convert(
     tomogram: Kind = "wbp",
     voxel_spacing: Spacing = None,
     object_name: Annotated[str | None, typer.Option("--object", help="The object, where IN does not name any.")] = None,
-    annotated: Annotated[
-        bool, typer.Option("--annotated", help="Of a project, its annotations rather than tomopick's picks.")
-    ] = False,
+    annotated: Annotations = False,
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels of --voxel-spacing, not centred.")] = False,
 ) -> None:
     """Write picks in another format, which the name of OUT tells. Coordinates and scores are kept.

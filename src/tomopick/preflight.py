@@ -114,7 +114,7 @@ def check_picks(
 
 
 def _crowded(run: str, picks: Picks, objects: Sequence[ParticleObject]) -> Iterator[Finding]:
-    trees = {o.name: cKDTree(picks.where(name=o.name).xyz()) for o in objects if len(picks.where(name=o.name))}
+    trees = {o.name: cKDTree(picks.where(name=o.name).xyz()) for o in objects if o.name in picks.objects}
     for one in objects:
         if one.name in trees:
             twice = len(trees[one.name].query_pairs(SAME_PLACE * one.radius))

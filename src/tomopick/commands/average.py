@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from tomopick.atomic import writing_into
 from tomopick.commands.screen import notice, out, progress_bar, table
-from tomopick.commands.sources import Source, held, objects_for, picks_of, tomograms_of
+from tomopick.commands.sources import held, objects_for, picks_of, tomograms_of
 from tomopick.errors import DataError
 from tomopick.io.mrc import stacking, write_mrc
 from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 from tomopick.plots import plot_means
 from tomopick.subtomograms import Mean, box_edge, complete, subtomograms
+from tomopick.tomogram import Tomogram
 
 __all__ = ["average_picks"]
 
@@ -61,27 +63,25 @@ def average_picks(
     if not objects:
         for name in picks.objects:
             object_named(name, known)
-    kept, step = _kept(sources, picks, chosen, box)
+    tomograms = [source.open() for source in sources]
+    kept, step = _kept(tomograms, picks, chosen, box)
     edges = {o.name: _edge(o, step, box) for o in chosen}
-    means = {o.name: Mean.of_edge(edges[o.name]) for o in chosen if len(kept.where(name=o.name))}
+    counts = kept.table["object"].value_counts()
+    means = {o.name: Mean.of_edge(edges[o.name]) for o in chosen if o.name in counts}
     if not means:
         raise DataError(f"no pick of {picks_path} lies in these tomograms, whole; are the runs called the same?")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror or error}") from error
-    with ExitStack() as opened:
+    with writing_into(folder), ExitStack() as opened:
         writers = {}
         if stacks:
             for name in means:
                 path = folder / f"{name}_stack.mrc"
-                writers[name] = opened.enter_context(stacking(path, len(kept.where(name=name)), edges[name], step))
-        for number, source in enumerate(sources, start=1):
-            with progress_bar(f"{source.name} ({number} of {len(sources)})") as tell:
-                tomogram = held(source.open())
+                writers[name] = opened.enter_context(stacking(path, int(counts[name]), edges[name], step))
+        for number, tomogram in enumerate(tomograms, start=1):
+            with progress_bar(f"{tomogram.name} ({number} of {len(tomograms)})") as tell:
+                read = held(tomogram)
                 for done, (name, mean) in enumerate(means.items(), start=1):
-                    here = kept.where(run=source.name, name=name)
-                    for one in subtomograms(tomogram, here, edges[name]):
+                    here = kept.where(run=tomogram.name, name=name)
+                    for one in subtomograms(read, here, edges[name]):
                         if stacks:
                             writers[name][mean.count] = one
                         mean.add(one)
@@ -100,20 +100,19 @@ def _edge(one: ParticleObject, step: float, box: float | None) -> int:
 
 
 def _kept(
-    sources: Sequence[Source], picks: Picks, objects: Sequence[ParticleObject], box: float | None
+    tomograms: Sequence[Tomogram], picks: Picks, objects: Sequence[ParticleObject], box: float | None
 ) -> tuple[Picks, float]:
     """The picks whose subtomograms are whole, run by run, and the voxel spacing that all tomograms share."""
-    parts, spacings = [], []
-    for source in sources:
-        tomogram = source.open()
-        spacings.append(tomogram.spacing)
-        for one in objects:
-            edge = _edge(one, tomogram.spacing, box)
-            parts.append(complete(tomogram, picks.where(name=one.name), edge))
+    spacings = [tomogram.spacing for tomogram in tomograms]
+    parts = [
+        complete(tomogram, picks.where(name=one.name), _edge(one, tomogram.spacing, box))
+        for tomogram in tomograms
+        for one in objects
+    ]
     if not np.allclose(spacings, spacings[0], rtol=1e-3):
         there = ", ".join(f"{s:g}" for s in sorted(set(spacings)))
         raise DataError(f"tomograms of different voxel spacings ({there} A) cannot be averaged; choose with --runs")
-    absent = [s.name for s in sources if s.name not in picks.runs]
+    absent = [t.name for t in tomograms if t.name not in picks.runs]
     if absent:
         notice(f"no picks in {', '.join(absent)}")
     return Picks.join(parts), float(spacings[0])

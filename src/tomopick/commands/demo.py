@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tomopick.atomic import writing_into
 from tomopick.blobs import find_blobs
 from tomopick.commands.evaluate import card_of, memory_of, print_evaluation
 from tomopick.commands.screen import out, progress_bar
@@ -110,8 +111,5 @@ def _clear(folder: Path) -> None:
         if not mark.exists():
             raise DataError(f"{folder} holds something that is not an earlier demo; choose another --out")
         shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder):
         mark.touch()
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror}") from error

@@ -42,7 +42,7 @@ def evaluate_files(
     truth = picks_of(truth_path, annotated=True, user=user)
     picks = picks_of(picks_path, annotated=False, session=session)
     counted = runs or truth.runs
-    for path in (truth_path, picks_path):
+    for path in dict.fromkeys((truth_path, picks_path)):
         if is_project(path):
             _check_inside(project_at(path), truth, picks, counted, max(o.radius for o in known))
     if objects:

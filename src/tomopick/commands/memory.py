@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomopick.atomic import replacing
+from tomopick.atomic import replacing, writing_into
 from tomopick.commands.screen import out, table
 from tomopick.errors import TomopickError
 from tomopick.models.memory import largest_batch, measure_memory
@@ -20,10 +20,8 @@ def measure(folder: Path, model: str, window: int, batch: int, classes: int, dev
     """Measure a network, print it, and write memory.json, memory.csv and memory_usage.png into the folder."""
     network = build(model, {"num_classes": classes} | ({"window": window} if takes(model, "window") else {}))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        report = measure_memory(network, (batch, 1, window, window, window), device)
-    except OSError as error:
-        raise TomopickError(f"cannot write to {folder}: {error.strerror}") from error
+        with writing_into(folder):
+            report = measure_memory(network, (batch, 1, window, window, window), device)
     except (RuntimeError, MemoryError) as error:
         raise TomopickError(f"cannot run a batch of {batch} on {device}: {str(error).splitlines()[0]}") from error
     with replacing(folder / "memory.json") as temporary:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tomopick.atomic import writing_into
 from tomopick.errors import DataError
 from tomopick.io.copick_picks import check_run_name
 from tomopick.io.picks import read_picks
@@ -112,12 +113,11 @@ def import_project(
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
     """A hidden folder in `out` to build the project in, removed at the end."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=out, ignore_cleanup_errors=True) as work:
-            yield Path(work)
-    except OSError as error:
-        raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
+    with (
+        writing_into(out),
+        tempfile.TemporaryDirectory(prefix=".import-", dir=out, ignore_cleanup_errors=True) as work,
+    ):
+        yield Path(work)
 
 
 def _sources(source: Path, voxel_spacing: float | None, kind: str) -> dict[str, Source]:

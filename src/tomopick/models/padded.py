@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ __all__ = ["PaddedNetwork"]
 RARE = 0.01  # the share of each object among all positions that the head starts with
 
 
-class PaddedNetwork(nn.Module):
+class PaddedNetwork(nn.Module, ABC):
     """A network of stride 2 over levels at 2, 4 and 8 voxels, whose head is one convolution of one voxel.
 
     It pads its own borders with zeros; a score changes with voxels up to ``context`` away, which each network tells,
@@ -59,9 +60,9 @@ class PaddedNetwork(nn.Module):
         """Logits (B, num_classes, D/2, H/2, W/2) of crops (B, 1, D, H, W), edges multiples of 8."""
         return self.classify(self.embed(crops))
 
+    @abstractmethod
     def embed(self, tile: Tensor) -> Tensor:
         """Features (B, F, D/2, H/2, W/2) of a tile (B, 1, D, H, W), edges multiples of 8."""
-        raise NotImplementedError
 
     def classify(self, cells: Tensor) -> Tensor:
         """Logits (B, num_classes, d, h, w) of features (B, F, d, h, w)."""

@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProg
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from tomopick.atomic import replacing
+from tomopick.atomic import replacing, writing_into
 from tomopick.data.dataset import Annotated
 from tomopick.data.normalise import scaling_of
 from tomopick.data.sampling import CropShape
@@ -226,10 +226,8 @@ def _check(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], o
     both = {r.tomogram.name for r in training} & {r.tomogram.name for r in validation}
     if both:
         raise DataError(f"runs {', '.join(sorted(both))} stand on both sides; a run is for training or for validation")
-    try:
-        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TomopickError(f"cannot write to {out}: {error.strerror}") from error
+    with writing_into(out):
+        (out / "checkpoints").mkdir(exist_ok=True)
     if (out / LAST).exists() and not resume:
         raise TomopickError(f"{out} holds a training already; add --resume to go on with it, or give another --out")
 
