@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DataError", "ModelFileError", "TomopickError"]
+__all__ = ["DataError", "ModelFileError", "TomopickError", "reason"]
 
 
 class TomopickError(Exception):
@@ -15,3 +15,9 @@ class DataError(TomopickError):
 
 class ModelFileError(TomopickError):
     """A model file that is not one, is damaged, or does not fit the use it is put to."""
+
+
+def reason(error: BaseException) -> str:
+    """What another library's error says, in one line: the system's words if it has any, else its own, else its name."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(said).split())

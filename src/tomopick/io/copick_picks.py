@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.atomic import replacing
-from tomopick.errors import DataError
+from tomopick.errors import DataError, reason
 from tomopick.io.orientation import euler_from_rotation, rotation_from_euler
+from tomopick.io.remote import storage_errors
 from tomopick.picks import Picks
 
 __all__ = ["PickSet", "agreed_picks", "check_run_name", "copick_name", "sets_of_run", "store_picks"]
@@ -76,9 +77,9 @@ def sets_of_run(run: Any) -> list[Any]:
     """
     try:
         return sorted(run.picks, key=lambda p: (p.pickable_object_name, p.user_id, p.session_id))
-    except (OSError, IndexError) as error:  # copick splits each file's name at its underscores
+    except storage_errors(OSError, IndexError) as error:  # copick splits each file's name at its underscores
         raise DataError(
-            f"cannot list the picks of run '{run.name}'; their names are user_session_object.json ({error})"
+            f"cannot list the picks of run '{run.name}'; their names are user_session_object.json ({reason(error)})"
         ) from error
 
 
@@ -96,8 +97,10 @@ def _picks_of(pick_set: Any) -> Picks:
         points = pick_set.points
         _, transforms = pick_set.numpy()
         xyz, scores = pick_set.full_positions(), pick_set.scores()
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"cannot read the picks of {name} in run '{run}' ({_set_name(pick_set)}): {error}") from error
+    except storage_errors(OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"cannot read the picks of {name} in run '{run}' ({_set_name(pick_set)}): {reason(error)}"
+        ) from error
     if not points:
         return Picks.empty()
     rotations = transforms[:, :3, :3]
@@ -167,8 +170,8 @@ def _put(fs: Any, directory: str, path: str, text: str) -> None:
                 temporary.write_text(text)
         else:
             fs.pipe_file(path, text.encode())
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+    except storage_errors(OSError) as error:
+        raise DataError(f"cannot write {path}: {reason(error)}") from error
 
 
 def _transforms(picks: Picks) -> NDArray[np.float64]:

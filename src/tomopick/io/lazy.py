@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tomopick.errors import DataError
+from tomopick.errors import DataError, reason
+from tomopick.io.remote import storage_errors
 
 __all__ = ["reading", "region_slices", "spacing_of"]
 
@@ -20,9 +21,8 @@ def reading(where: object) -> Iterator[None]:
     """Turn what the file libraries raise over a file that cannot be read into a DataError naming it."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"cannot read {where}: {' '.join(reason.split())}") from error
+    except storage_errors(OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"cannot read {where}: {reason(error)}") from error
 
 
 def region_slices(region: Sequence[slice], shape: Sequence[int]) -> tuple[slice, slice, slice]:

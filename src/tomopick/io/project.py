@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from tomopick.atomic import replacing
-from tomopick.errors import DataError
+from tomopick.errors import DataError, reason
 from tomopick.io.copick_objects import objects_from_copick, objects_to_copick
 from tomopick.io.copick_picks import PickSet, agreed_picks, check_run_name, copick_name, sets_of_run, store_picks
 from tomopick.io.omezarr import open_zarr_store
+from tomopick.io.remote import storage_errors
 from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 from tomopick.tomogram import Tomogram
@@ -54,8 +55,8 @@ class Project:
         """
         try:
             return sorted(run.name for run in self.root.runs)
-        except OSError as error:
-            raise DataError(f"cannot list the runs of {self.path}: {error.strerror or error}") from error
+        except storage_errors(OSError) as error:
+            raise DataError(f"cannot list the runs of {self.path}: {reason(error)}") from error
 
     @property
     def objects(self) -> tuple[ParticleObject, ...]:
@@ -204,14 +205,14 @@ class Project:
             if spacings.get_tomogram(volume.kind) is not None:
                 raise DataError(f"run '{run}' already has a tomogram '{volume.kind}' at {spacing:g} A")
             tomogram = spacings.new_tomogram(volume.kind)
-        except OSError as error:
-            raise DataError(f"cannot write to the project {self.path}: {error.strerror or error}") from error
+        except storage_errors(OSError) as error:
+            raise DataError(f"cannot write to the project {self.path}: {reason(error)}") from error
         try:
             tomogram.from_numpy(volume.array, levels=3)
         except BaseException as error:
             tomogram.delete()
-            if isinstance(error, OSError):
-                raise DataError(f"cannot write a tomogram of run '{run}': {error.strerror or error}") from error
+            if isinstance(error, storage_errors(OSError)):
+                raise DataError(f"cannot write a tomogram of run '{run}': {reason(error)}") from error
             raise
 
     def _run(self, name: str) -> Any:
@@ -247,8 +248,8 @@ def open_project(config_path: str | Path, weights: Mapping[str, float] | None = 
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise DataError(f"{path} is not a copick configuration: {where}: {first['msg']}") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise DataError(f"cannot open the project {path}: {getattr(error, 'strerror', None) or error}") from error
+    except storage_errors(OSError, ValueError, ImportError) as error:
+        raise DataError(f"cannot open the project {path}: {reason(error)}") from error
 
 
 def create_project(config_path: str | Path, objects: Sequence[ParticleObject], name: str = "tomopick") -> Project:
