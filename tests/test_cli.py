@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -92,6 +94,20 @@ def test_bad_input_ends_a_process_with_2_and_one_line(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: there is no file or folder {tmp_path / 'nothing.mrc'}\n"
+
+
+def test_ctrl_c_ends_with_one_line_and_leaves_nothing(tmp_path):
+    words = ["simulate", str(tmp_path / "p"), "--runs", "50", "--shape", "32", "48", "48"]
+    words = [sys.executable, "-m", "tomopick", *words]
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "p/ExperimentRuns").exists() and running.poll() is None:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate()
+    assert (running.returncode, out) == (130, "")
+    assert err.startswith("interrupted; ")
+    assert err.count("\n") == 1
+    assert list((tmp_path / "p").iterdir()) == []
 
 
 def test_help_names_every_network() -> None:

@@ -29,6 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+INTERRUPTED = 130
+"""The exit code after a keyboard interrupt, as shells have it."""
+
 NETWORKS = "cryoet3dcnn, heatmap-unet, segresnet or dynunet"
 
 
@@ -561,6 +564,8 @@ def main() -> None:
         _refuse(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
     except MemoryError as error:
         _refuse(f"not enough memory: {error}")
+    if code == INTERRUPTED:
+        print("interrupted; `pick` started again and `train --resume` go on where they stopped", file=sys.stderr)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

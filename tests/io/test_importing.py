@@ -191,6 +191,9 @@ def test_a_failure_half_way_leaves_no_project(folder: Path, tmp_path: Path):
     with pytest.raises(DataError, match=r"TS_3.*NaN"):
         import_project(out, folder, objects=OBJECTS)
     assert [p.name for p in out.iterdir()] == ["notes.txt"]
+    with pytest.raises(DataError, match=r"TS_3.*NaN"):
+        import_project(tmp_path / "new", folder, objects=OBJECTS)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_project_is_not_overwritten(folder: Path, tmp_path: Path):

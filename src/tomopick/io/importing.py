@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,12 +112,19 @@ def import_project(
 
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
-    """A hidden folder in `out` to build the project in, removed at the end."""
-    with (
-        writing_into(out),
-        tempfile.TemporaryDirectory(prefix=".import-", dir=out, ignore_cleanup_errors=True) as work,
-    ):
-        yield Path(work)
+    """A hidden folder in `out` to build the project in, removed at the end; `out` too if it was made for nothing."""
+    new = not out.exists()
+    try:
+        with (
+            writing_into(out),
+            tempfile.TemporaryDirectory(prefix=".import-", dir=out, ignore_cleanup_errors=True) as work,
+        ):
+            yield Path(work)
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                out.rmdir()
+        raise
 
 
 def _sources(source: Path, voxel_spacing: float | None, kind: str) -> dict[str, Source]:

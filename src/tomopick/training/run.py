@@ -196,7 +196,10 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(task, ckpt_path=out / LAST if resume and (out / LAST).exists() else None, weights_only=True)
+        try:
+            trainer.fit(task, ckpt_path=out / LAST if resume and (out / LAST).exists() else None, weights_only=True)
+        except SystemExit as error:  # what Lightning makes of a keyboard interrupt
+            raise KeyboardInterrupt from error
     history = pd.DataFrame(task.history).astype({"epoch": int})
     with replacing(out / "history.csv") as temporary:
         history.to_csv(temporary, index=False)
