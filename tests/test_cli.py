@@ -15,7 +15,7 @@ from tomopick import cli
 
 COMMANDS = [
     "demo", "import", "simulate", "check", "train", "pick", "evaluate", "report", "average", "convert", "memory",
-    "export", "info",
+    "export", "view", "info",
 ]  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "angstrom_from_centred",
+    "angstrom_from_corner",
     "angstrom_from_voxel",
     "centred_from_angstrom",
+    "corner_from_angstrom",
     "reflect_indices",
     "voxel_from_angstrom",
     "voxel_from_grid",
@@ -38,6 +40,16 @@ def voxel_from_angstrom(xyz_angstrom: ArrayLike, spacing: float) -> Floats:
 def angstrom_from_voxel(zyx_voxel: ArrayLike, spacing: float) -> Floats:
     """Coordinates, xyz in Angstrom, of (fractional) voxel indices (..., 3), zyx."""
     return _rows_of_three(zyx_voxel)[..., ::-1] * spacing
+
+
+def corner_from_angstrom(xyz_angstrom: ArrayLike, spacing: float) -> Floats:
+    """neuroglancer's coordinates, xyz in voxels, which count from the corner of the first voxel, not its centre."""
+    return _rows_of_three(xyz_angstrom) / spacing + 0.5
+
+
+def angstrom_from_corner(xyz_voxel: ArrayLike, spacing: float) -> Floats:
+    """The inverse of `corner_from_angstrom`."""
+    return (_rows_of_three(xyz_voxel) - 0.5) * spacing
 
 
 def voxel_from_grid(index_zyx: ArrayLike, stride: int, offset: tuple[float, float, float]) -> Floats:

@@ -1,0 +1,1 @@
+"""A local page to look at picks and to correct them."""

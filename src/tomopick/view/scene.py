@@ -1,0 +1,150 @@
+"""neuroglancer's viewer with one tomogram, its picks as points, and perhaps a score map."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomopick.geometry import angstrom_from_corner, corner_from_angstrom
+from tomopick.objects import ParticleObject
+from tomopick.tomogram import Tomogram
+from tomopick.view.review import Place
+
+__all__ = ["Scene"]
+
+LOOPBACK = "127.0.0.1"
+ADDING = "control+mousedown0"
+"""What adds a pick in the slices."""
+
+POINTS = """
+#uicontrol float threshold slider(min=0, max=1, default=0)
+void main() {
+  if (prop_score() < threshold) discard;
+  setColor(vec4(defaultColor(), 0.15));
+  setPointMarkerSize(14.0);
+  setPointMarkerBorderWidth(2.0);
+  setPointMarkerBorderColor(defaultColor());
+}
+"""
+"""Rings about picks; those below the slider are not drawn. Added ones have a score of 2."""
+
+Add = Callable[[tuple[float, float, float]], object]
+
+
+@dataclass
+class _Served:
+    """A tomogram as neuroglancer reads it: one region at a time, whatever file it comes from."""
+
+    tomogram: Tomogram
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()  # neuroglancer reads from several threads, files have one place
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tomogram.shape
+
+    def __getitem__(self, region: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+        with self._lock:
+            return self.tomogram[region]
+
+
+class Scene:
+    """The viewer, and what is in it."""
+
+    def __init__(self, objects: Sequence[ParticleObject], add: Add, port: int = 0) -> None:
+        """Start neuroglancer's own server on loopback.
+
+        Args:
+            objects: one layer each, in their colours.
+            add: called with xyz in Angstrom when the user asks for a pick there.
+            port: of neuroglancer's server; any free one by default.
+        """
+        import neuroglancer
+
+        neuroglancer.set_server_bind_address(LOOPBACK, port)
+        self.objects = objects
+        self.viewer = neuroglancer.Viewer()
+        self.spacing = 1.0
+        self.viewer.actions.add("tomopick-add", lambda event: self._add(event, add))
+        with self.viewer.config_state.txn() as config:
+            config.input_event_bindings.data_view[ADDING] = "tomopick-add"
+            config.show_layer_panel = False
+
+    @property
+    def url(self) -> str:
+        """Where the viewer is; the address holds a secret of its own."""
+        return str(self.viewer.get_viewer_url())
+
+    def show(
+        self, tomogram: Tomogram, places: Sequence[Place], thresholds: Mapping[str, float], grey: tuple[float, float]
+    ) -> None:
+        """Show a tomogram and its picks instead of what is shown."""
+        import neuroglancer as ng
+
+        self.spacing = tomogram.spacing
+        nm = tomogram.spacing / 10
+        space = ng.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=[nm] * 3)
+        stored = ng.CoordinateSpace(names=["z", "y", "x"], units="nm", scales=[nm] * 3)
+        with self.viewer.txn() as state:
+            state.dimensions = space
+            state.layers.clear()
+            state.layers["tomogram"] = ng.ImageLayer(
+                source=ng.LocalVolume(_Served(tomogram), dimensions=stored),
+                shader="#uicontrol invlerp normalized\nvoid main() { emitGrayscale(normalized()); }",
+                shader_controls={"normalized": {"range": list(grey)}},
+            )
+            for particle in self.objects:
+                state.layers[particle.name] = ng.LocalAnnotationLayer(
+                    space,
+                    annotation_properties=[{"id": "score", "type": "float32", "default": 2}],
+                    annotation_color="#{:02x}{:02x}{:02x}".format(*particle.color[:3]),
+                    shader=POINTS,
+                    shader_controls={"threshold": thresholds.get(particle.name, 0.0)},
+                    annotations=self._points(particle.name, places),
+                )
+            state.position = [n / 2 for n in tomogram.shape[::-1]]
+            state.cross_section_scale = max(tomogram.shape) / 450
+            state.projection_scale = 1.5 * max(tomogram.shape)
+            state.show_axis_lines = False
+            state.layout = "4panel"
+
+    def refresh(self, name: str, places: Sequence[Place]) -> None:
+        """Draw the picks of one object anew."""
+        with self.viewer.txn() as state:
+            state.layers[name].annotations = self._points(name, places)
+
+    def set_threshold(self, name: str, value: float) -> None:
+        """Leave out the picks of one object below a score."""
+        with self.viewer.txn() as state:
+            state.layers[name].shader_controls = {"threshold": value}
+
+    def fly(self, xyz: tuple[float, float, float]) -> None:
+        """Centre all views on a place, Angstrom."""
+        with self.viewer.txn() as state:
+            state.position = corner_from_angstrom(xyz, self.spacing).tolist()
+
+    def _points(self, name: str, places: Sequence[Place]) -> list[dict[str, Any]]:
+        shown = [p for p in places if p.object == name and p.verdict != "rejected"]
+        centres = corner_from_angstrom([p.xyz for p in shown], self.spacing)
+        return [
+            {
+                "type": "point",
+                "id": str(place.index),
+                "point": centre.tolist(),
+                "props": [2.0 if np.isnan(place.score) else place.score],
+            }
+            for place, centre in zip(shown, centres, strict=True)
+        ]
+
+    def _add(self, event: Any, add: Add) -> None:
+        if event.mouse_position is None:
+            return
+        x, y, z = angstrom_from_corner(event.mouse_position[:3], self.spacing).tolist()
+        add((x, y, z))

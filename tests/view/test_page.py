@@ -1,0 +1,250 @@
+"""The page in a real browser (Debian's chromium), served by the real command."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from tomopick.io.mrc import write_mrc
+from tomopick.io.picks import read_picks, write_picks
+from tomopick.picks import Picks
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
+    "--disable-background-networking", "--no-first-run",
+]  # fmt: skip
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+
+SCORES = np.linspace(0.05, 0.95, 19)
+OBJECTS = ["--object", "blob=60", "--object", "ring=90"]
+
+
+@dataclass
+class Served:
+    """A running `tomopick view`."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def post(self, **what: object) -> dict[str, object]:
+        request = urllib.request.Request(f"{self.url}api/act", json.dumps(what).encode(), method="POST")
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    def status(self, url: str, **headers: str) -> int:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def serve(folder: Path) -> Served:
+    words = ["view", str(folder / "ts.mrc"), "--picks", str(folder / "picks.csv"), "--truth", str(folder / "truth.csv")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tomopick", *words, *OBJECTS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    line = process.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+/\S+/", line)
+    assert found, line + process.stderr.read()
+    return Served(process, found.group())
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Path:
+    """A tomogram with a dark blob at each of 19 places, picked with rising scores; every second one is in the truth."""
+    folder = tmp_path_factory.mktemp("lab")
+    rng = np.random.default_rng(0)
+    volume = rng.normal(size=(48, 96, 96)).astype(np.float32)
+    places = np.array([[24, 10 + 18 * (i // 5), 8 + 16 * (i % 5)] for i in range(19)])
+    z, y, x = np.indices(volume.shape)
+    for place in places:
+        volume[(z - place[0]) ** 2 + (y - place[1]) ** 2 + (x - place[2]) ** 2 < 25] -= 6
+    write_mrc(folder / "ts.mrc", volume, 10.0)
+    xyz = places[:, ::-1] * 10.0
+    picks = Picks.join([Picks.of("ts", "blob", xyz, SCORES), Picks.of("ts", "ring", [[500, 500, 240]], [0.5])])
+    write_picks(folder / "picks.csv", picks)
+    write_picks(folder / "truth.csv", Picks.of("ts", "blob", xyz[::2]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(lab: Path) -> Iterator[Served]:
+    """For tests that change nothing."""
+    one = serve(lab)
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def desk(lab: Path) -> Iterator[Served]:
+    """For tests that say something of picks."""
+    one = serve(lab)
+    yield one
+    one.kill()
+    (lab / "picks.corrections.csv").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def opened(browser, served: Served):
+    page = browser.new_page(viewport={"width": 1300, "height": 800})
+    page.asked = []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(served.url)
+    page.wait_for_selector(".tile")
+    return page
+
+
+def shades(png: bytes) -> np.ndarray:
+    import io
+
+    from matplotlib.image import imread
+
+    return imread(io.BytesIO(png))[..., :3].mean(axis=-1)
+
+
+def test_only_who_has_the_token_gets_in(served: Served):
+    root, token = served.url.rstrip("/").rsplit("/", 1)
+    assert served.status(served.url) == 200
+    for wrong in ("guess", token[:-1], token + "x"):
+        assert served.status(f"{root}/{wrong}/") == 403
+        assert served.status(f"{root}/{wrong}/api/picks") == 403
+    assert served.status(served.url, Host="evil.example") == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["server.py", "../server.py", "%2e%2e/server.py", "..%2f..%2fcli.py", "/etc/passwd", "%2Fetc%2Fpasswd", "api"],
+)
+def test_nothing_but_the_page_is_served(path: str, served: Served):
+    assert served.status(served.url + path) in (403, 404)
+    assert served.status(f"{served.url}api/tile/999.png") == 404
+
+
+def test_odd_requests_are_answered_and_change_nothing(served: Served, lab: Path):
+    for what in (
+        {},
+        {"do": "fly"},
+        {"do": "say", "index": 0, "verdict": "x"},
+        {"do": "say", "index": "a", "verdict": "accepted"},
+    ):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            served.post(**what)
+    assert not (lab / "picks.corrections.csv").exists()
+
+
+@needs_browser
+def test_the_page_shows_the_tomogram_and_asks_nobody_else(browser, served: Served):
+    page = opened(browser, served)
+    frame = page.locator("#viewer")
+    until = time.monotonic() + 60
+    while shades(frame.screenshot())[60:380, 10:360].std() < 0.1 and time.monotonic() < until:
+        time.sleep(0.5)
+    assert shades(frame.screenshot())[60:380, 10:360].std() >= 0.1
+    tile = page.locator(".tile img").first
+    assert shades(tile.screenshot()).std() > 0.1
+    assert {url.split("/")[2].split(":")[0] for url in page.asked if not url.startswith("data:")} == {"127.0.0.1"}
+    page.close()
+
+
+@needs_browser
+def test_the_slider_counts_and_tells_precision(browser, desk: Served):
+    page = opened(browser, desk)
+    assert page.inner_text("#count-0") == "19"
+    assert page.inner_text("#p-0") == f"{10 / 19:.2f}"
+    page.fill("#slider-0", "0.9")
+    assert page.inner_text("#count-0") == "2"
+    assert (page.inner_text("#p-0"), page.inner_text("#r-0")) == ("0.50", "0.10")
+    expect(page.locator(".tile")).to_have_count(2)
+    page.reload()
+    page.wait_for_selector(".tile")
+    assert page.input_value("#slider-0") == "0.9"
+    page.close()
+
+
+@needs_browser
+def test_what_was_said_survives_a_killed_server_and_reaches_other_tabs(browser, desk: Served, lab: Path):
+    before = (lab / "picks.csv").read_bytes()
+    page, tab = opened(browser, desk), opened(browser, desk)
+    page.locator(".tile").nth(0).click()
+    page.keyboard.press("a")
+    expect(page.locator("#said")).to_have_text("1 reviewed")
+    page.keyboard.press("r")
+    expect(page.locator("#said")).to_have_text("2 reviewed")
+    page.keyboard.press("2")
+    expect(page.locator("#said")).to_have_text("3 reviewed")
+    assert page.inner_text("#count-1") == "2"
+    expect(tab.locator("#said")).to_have_text("3 reviewed")
+    page.locator("#viewer").click(position={"x": 250, "y": 200}, modifiers=["Control"])
+    expect(page.locator("#said")).to_have_text("4 reviewed")
+    desk.kill()
+    again = serve(lab)
+    fresh = opened(browser, again)
+    assert fresh.inner_text("#said") == "4 reviewed"
+    fresh.select_option("#filter", "accepted")
+    assert [word.split(" ")[0] for word in fresh.locator(".tile").all_inner_texts()] == ["added", "0.95,"]
+    fresh.select_option("#filter", "rejected")
+    assert fresh.locator(".tile").all_inner_texts() == ["0.90, rejected"]
+    fresh.click("#undo")
+    expect(fresh.locator("#said")).to_have_text("3 reviewed")
+    again.kill()
+    for one in (page, tab, fresh):
+        one.close()
+    assert (lab / "picks.csv").read_bytes() == before
+    said = read_picks(lab / "picks.csv").table["object"].value_counts().to_dict()
+    assert said == {"blob": 19, "ring": 1}
+
+
+@needs_browser
+def test_a_click_in_the_slices_adds_a_pick_where_the_mouse_is(browser, desk: Served):
+    page = opened(browser, desk)
+    desk.post(do="fly", index=0)
+    time.sleep(3)
+    box = page.locator("#viewer").bounding_box()
+    page.locator("#viewer").click(
+        position={"x": box["width"] / 4, "y": (box["height"] + 25) / 4 + 12}, modifiers=["Control"]
+    )
+    expect(page.locator("#said")).to_have_text("1 reviewed")
+    with urllib.request.urlopen(f"{desk.url}api/picks") as answer:
+        *_, added = json.load(answer)["picks"]
+    assert added[7] == "added"
+    np.testing.assert_allclose(added[4:7], [80, 100, 240], atol=40)
+    page.close()
+
+
+@needs_browser
+def test_the_panel_is_accessible(browser, served: Served):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = opened(browser, served)
+    found = Axe().run(page, context="#panel")
+    assert found.violations_count == 0, found.generate_report()
+    page.close()
