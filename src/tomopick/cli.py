@@ -171,6 +171,9 @@ def train(
             help="Not all particles are annotated: learn only from within this many A of those that are.",
         ),
     ] = None,
+    corrections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What `tomopick view` wrote: corrected runs teach that, too.")
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="JSON file of training choices, as OUT/recipe.json.")] = None,
     epochs: Annotated[
         int | None,
@@ -212,6 +215,9 @@ def train(
     `tomopick train project/config.json --out runs/folds --model heatmap-unet --folds 5 --time-limit 20`
 
     `tomopick train project/config.json --out runs/tuned --init runs/first/model.safetensors --ignore-unlabelled 300`
+
+    `tomopick train project/config.json --out runs/second --init runs/first/model.safetensors --corrections
+    picks.corrections.csv --train-runs TS_1,TS_2,TS_4 --val-runs TS_3`
     """
     from tomopick.commands.folds import train_project_in_folds
     from tomopick.commands.sources import split_names
@@ -228,8 +234,10 @@ def train(
     written = recipe or (resumed_recipe(out) if resume else None)
     chosen = read_recipe(written, dict(changes))
     if folds is not None:
-        if val_runs or seeds > 1:
-            raise DataError("with --folds each run validates in its turn: leave out --val-runs and --seeds")
+        if val_runs or seeds > 1 or corrections:
+            raise DataError(
+                "with --folds each run validates in its turn: leave out --val-runs, --seeds and --corrections"
+            )
         train_project_in_folds(
             project, out, chosen, folds, kind=tomogram, spacing=voxel_spacing, runs=split_names(train_runs), user=user,
             session=session, partial=partial, resume=resume, device=chosen_device(device), devices=devices,
@@ -239,7 +247,8 @@ def train(
     train_project(
         project, out, chosen, kind=tomogram, spacing=voxel_spacing,
         training=split_names(train_runs), validation=split_names(val_runs), user=user, session=session,
-        partial=partial, seeds=seeds, resume=resume, device=chosen_device(device), devices=devices, workers=workers,
+        partial=partial, corrections=corrections, seeds=seeds, resume=resume, device=chosen_device(device),
+        devices=devices, workers=workers,
     )  # fmt: skip
 
 

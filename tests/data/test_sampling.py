@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles, Sampler
+from tomopick.data.sampling import IGNORE, Crop, CropShape, Known, Particles, Sampler
 from tomopick.recipe import Recipe
 
 BACKGROUND = 3
@@ -54,12 +54,15 @@ def brute_force_label(p: Particles, at: np.ndarray) -> int:
     if reached:
         return int(min(reached)[1])
     close = any(d <= r + p.clear for d, r in zip(distances, p.reach, strict=True))
-    return IGNORE if close or min(distances) > p.horizon else p.background
+    told = p.known is None or any(
+        np.linalg.norm(c - at) <= r for c, r in zip(p.known.centres, p.known.radius, strict=True)
+    )
+    return IGNORE if close or not told else p.background
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 10**6), horizon=st.sampled_from([np.inf, 6.0, 13.5]))
-def test_labels_are_those_of_brute_force(seed, horizon):
+@given(seed=st.integers(0, 10**6), places=st.sampled_from([None, 0, 1, 6]))
+def test_labels_are_those_of_brute_force(seed, places):
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, 8))
     crowd = Particles(
@@ -68,7 +71,7 @@ def test_labels_are_those_of_brute_force(seed, horizon):
         rng.uniform(1, 8, count),
         float(rng.uniform(0, 4)),
         BACKGROUND,
-        horizon,
+        None if places is None else Known(rng.uniform(0, 20, (places, 3)), rng.uniform(2, 12, places)),
     )
     positions = rng.integers(-5, 25, (100, 3))
     assert crowd.labels(positions).tolist() == [brute_force_label(crowd, at) for at in positions]
@@ -85,19 +88,35 @@ def test_how_much_a_label_holds_falls_as_a_gaussian_of_half_the_reach():
     assert (share[labels != 0] == 1).all()
 
 
-@pytest.mark.parametrize(("horizon", "label"), [(np.inf, BACKGROUND), (10.0, IGNORE)])
-def test_a_run_without_particles_is_background_unless_some_may_be_unlabelled(horizon, label):
-    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, horizon)
+NOWHERE = Known(np.zeros((0, 3)), np.zeros(0))
+
+
+@pytest.mark.parametrize(("known", "label"), [(None, BACKGROUND), (NOWHERE, IGNORE)])
+def test_a_run_without_particles_is_background_unless_some_may_be_unlabelled(known, label):
+    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, known)
     assert none.labels(np.array([[1, 2, 3], [0, 0, 0]])).tolist() == [label] * 2
     assert (none.label_grid(np.zeros(3, dtype=int), 2, 3)[0] == label).all()
 
 
+def test_each_refused_place_is_shown_in_each_epoch_as_background():
+    one = CropShape(field=32, lead=16, stride=8, positions=1)
+    places = np.array([[30.0, 20, 20], [20.0, 150, 98.4]])
+    refused = Particles(
+        np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, Known(places, np.full(2, 4.0)), places
+    )
+    particle = Particles(np.array([[30.0, 30, 30]]), np.array([0]), np.array([3.0]), 2.0, BACKGROUND)
+    for epoch in range(3):
+        crops = Sampler([(60, 200, 200)] * 2, [particle, refused], one, Recipe(background=1)).epoch(epoch)
+        at = np.concatenate([centres(one, c) for c in crops if c.run == 1])
+        assert all((np.linalg.norm(at - place, axis=1) <= 0.9).any() for place in places)
+        assert (refused.labels(at) == BACKGROUND).all()
+
+
 def test_where_particles_may_be_unlabelled_background_crops_lie_about_labelled_ones():
     size, one = (60, 200, 200), CropShape(field=32, lead=16, stride=8, positions=1)
-    some = Particles(
-        np.array([[30.0, 20, 20], [1.0, 150, 198]]), np.array([0, 1]), np.full(2, 3.0), 2.0, BACKGROUND, 12
-    )
-    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, 12)
+    places = np.array([[30.0, 20, 20], [1.0, 150, 198]])
+    some = Particles(places, np.array([0, 1]), np.full(2, 3.0), 2.0, BACKGROUND, Known(places, np.full(2, 12.0)))
+    none = Particles(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 2.0, BACKGROUND, NOWHERE)
     crops = Sampler([size, size], [none, some], one, Recipe(background=50)).epoch(0)
     assert {c.run for c in crops} == {1}
     at = np.concatenate([centres(one, c) for c in crops])

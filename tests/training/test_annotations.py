@@ -10,6 +10,7 @@ from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
+from tomopick.data.sampling import IGNORE
 from tomopick.training.annotations import TrainingRun, judged, learnable, particles_of
 
 A, B, C = OBJECTS = tuple(ParticleObject(name=name, radius=80, label=i + 1) for i, name in enumerate("abc"))
@@ -25,8 +26,10 @@ def test_objects_that_a_run_is_not_annotated_for_may_be_anywhere_in_it():
     picks = Picks.of("r", "b", [[40.0, 20.0, 10.0]])
     of_all = particles_of(run("r", picks), OBJECTS, NAMES, Recipe(), 10.0)
     of_b = particles_of(run("r", picks, "b"), OBJECTS, NAMES, Recipe(ignore_unlabelled=200), 5.0)
-    assert (of_all.missing, of_all.horizon) == ((), np.inf)
-    assert (of_b.missing, of_b.horizon) == ((0, 2), 40.0)
+    assert (of_all.missing, of_all.known) == ((), None)
+    assert of_b.missing == (0, 2)
+    assert of_b.known is not None
+    assert (of_b.known.centres.tolist(), of_b.known.radius.tolist()) == ([[2.0, 4.0, 8.0]], [40.0])
     assert of_b.centres.tolist() == [[2.0, 4.0, 8.0]]
     assert of_b.possible.tolist() == [True, False, True, True]
 
@@ -61,3 +64,20 @@ def test_picks_are_judged_only_where_the_annotations_tell_of_them():
     assert kept(None) == of_r | {("s", o, x) for o in "abc" for x in (30.0, 250.0, 530.0)}
     assert kept(50.0) == {("r", o, x) for o in "ab" for x in (30.0, 530.0)}
     assert len(judged(truth, runs, 50.0)) == 2
+
+
+def test_of_a_reviewed_run_only_what_was_said_is_known():
+    accepted, rejected = Picks.of("r", "a", [[40.0, 20.0, 10.0]]), Picks.of("r", "b", [[70.0, 70.0, 70.0]])
+    one = particles_of(
+        TrainingRun(run("r", accepted).tomogram, accepted, refused=rejected, reviewed=True),
+        OBJECTS,
+        NAMES,
+        Recipe(),
+        10.0,
+    )
+    assert one.known is not None
+    assert one.known.centres.tolist() == [[1.0, 2.0, 4.0], [7.0, 7.0, 7.0]]
+    assert one.known.radius[0] >= one.reach[0] + one.clear + 2
+    assert one.known.radius[1] == 4.0
+    assert one.refused.tolist() == [[7.0, 7.0, 7.0]]
+    assert one.labels(np.array([[1, 2, 4], [7, 7, 7], [20, 20, 20]])).tolist() == [0, 3, IGNORE]

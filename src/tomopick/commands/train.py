@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from tomopick.atomic import replacing
+from tomopick.commands.corrections import corrected_runs
 from tomopick.commands.screen import out, table
 from tomopick.commands.sources import project_at, split_names
 from tomopick.errors import DataError, TomopickError
@@ -125,6 +126,7 @@ def train_project(
     user: str | None = None,
     session: str | None = None,
     partial: bool = False,
+    corrections: Path | None = None,
     seeds: int = 1,
     resume: bool = False,
     device: str = "cpu",
@@ -134,13 +136,16 @@ def train_project(
     """Train on a project's annotated runs and leave model, log and curve in the folder.
 
     Of several types of tomogram, separated by commas, each crop shows one at random; validation, and the model, is for
-    the first. With `partial`, an object that a run has no set of picks of may be in it all the same. With several
-    seeds, each has a folder of its own in it, and the model with the lowest validation loss is copied up.
+    the first. With `partial`, an object that a run has no set of picks of may be in it all the same. `corrections` are
+    what a reviewer said of picks: they add to a training run's annotations, and are all that counts in a run without.
+    With several seeds, each has a folder of its own in it, and the model with the lowest validation loss is copied up.
     """
     _check_seeds(folder, seeds)
     project = project_at(config)
     chosen, held = split_runs(project.runs, training, validation)
     opened = opened_runs(project, [*chosen, *held], chosen, kind, spacing, recipe.init, user, session, partial)
+    if corrections is not None:
+        opened |= corrected_runs({run: opened[run] for run in chosen}, corrections, project.objects)
     sides = [[opened[run] for run in names] for names in (chosen, held)]
     counts = [sum(len(r.picks) for r in side) for side in sides]
     out.print(

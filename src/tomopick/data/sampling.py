@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from tomopick.recipe import Augmentation, Recipe
 from tomopick.symmetry import orientations
 
-__all__ = ["IGNORE", "Crop", "CropShape", "Particles", "Sampler", "random_pose"]
+__all__ = ["IGNORE", "Crop", "CropShape", "Known", "Particles", "Sampler", "random_pose"]
 
 IGNORE = -100
 LEAST_REACH = 0.9  # voxels; the voxel nearest to a point is at most half a cube's diagonal, 0.87 voxels, from it
@@ -68,6 +68,35 @@ class CropShape:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Where a run that is not annotated everywhere is known.
+
+    Attributes:
+        centres: (n, 3) voxels, zyx.
+        radius: (n,) voxels about each of them.
+    """
+
+    centres: Floats
+    radius: Floats
+
+    @property
+    def volume(self) -> float:
+        """A measure of how much that is, overlaps counted twice."""
+        return float((self.radius**3).sum())
+
+    def has(self, at: Floats) -> NDArray[np.bool_]:
+        """Which of these positions (m, 3) are known."""
+        if not len(self.centres):
+            return np.zeros(len(at), dtype=bool)
+        near = cKDTree(self.centres).query_ball_point(at, float(self.radius.max()))
+        inside = [
+            bool((np.linalg.norm(self.centres[index] - one, axis=1) <= self.radius[index]).any())
+            for one, index in zip(at, near, strict=True)
+        ]
+        return np.array(inside, dtype=bool)
+
+
+@dataclass(frozen=True)
 class Particles:
     """The annotated particles of one run.
 
@@ -77,8 +106,8 @@ class Particles:
         reach: (n,) voxels within which a position counts as the particle; at least 0.9, so that some voxel does.
         clear: voxels between that and where background begins.
         background: the class index of background.
-        horizon: voxels from the nearest centre within which background counts; infinite where all particles of the
-            run are annotated, for then it is known to be background.
+        known: where background counts; None where all particles of the run are annotated, for then it counts all over.
+        refused: (n, 3) voxels, zyx: places of which it was said that no particle is there; each is shown in each epoch.
         missing: indices of objects that are not annotated in the run: what counts as background may be one of them.
     """
 
@@ -87,7 +116,8 @@ class Particles:
     reach: Floats
     clear: float
     background: int
-    horizon: float = np.inf
+    known: Known | None = None
+    refused: Floats = field(default_factory=lambda: np.zeros((0, 3)))
     missing: tuple[int, ...] = ()
     _tree: cKDTree | None = field(init=False, repr=False, compare=False, default=None)
 
@@ -107,14 +137,14 @@ class Particles:
 
         The second is 1 at a particle's centre and falls as a Gaussian of half its reach; 1 where there is no particle.
         """
-        open_ended = np.isinf(self.horizon)
-        labels = np.full((count, count, count), self.background if open_ended else IGNORE, dtype=np.int64)
-        if not open_ended:
-            for _, box, distance in self._near(np.full(len(self.centres), self.horizon), first, stride, count):
-                labels[box][distance <= self.horizon] = self.background
+        labels = np.full((count, count, count), self.background if self.known is None else IGNORE, dtype=np.int64)
+        if self.known is not None:
+            within = self.known.radius
+            for i, box, distance in _near(self.known.centres, within, first, stride, count):
+                labels[box][distance <= within[i]] = self.background
         nearest = np.full(labels.shape, np.inf)  # distance to a particle in units of its reach
         wide = self.reach + self.clear
-        for i, box, distance in self._near(wide, first, stride, count):
+        for i, box, distance in _near(self.centres, wide, first, stride, count):
             part, best = labels[box], nearest[box]
             part[(distance <= wide[i]) & (best > 1)] = IGNORE
             closer = (distance <= self.reach[i]) & (distance / self.reach[i] < best)
@@ -122,28 +152,17 @@ class Particles:
             best[closer] = distance[closer] / self.reach[i]
         return labels, np.where(nearest <= 1, np.exp(-2 * np.minimum(nearest, 1.0) ** 2), 1.0)
 
-    def _near(
-        self, radius: Floats, first: Ints, stride: int, count: int
-    ) -> Iterator[tuple[int, tuple[slice, ...], Floats]]:
-        """Each particle whose ball of a radius meets a grid, the box of the grid about it, and the distances in it."""
-        low = np.maximum(np.ceil((self.centres - radius[:, None] - first) / stride).astype(int), 0)
-        high = np.minimum(np.floor((self.centres + radius[:, None] - first) / stride).astype(int) + 1, count)
-        for i in np.flatnonzero((low < high).all(axis=1)):
-            box = tuple(slice(a, b) for a, b in zip(low[i], high[i], strict=True))
-            axes = [first[k] + stride * np.arange(low[i, k], high[i, k]) - self.centres[i, k] for k in range(3)]
-            yield int(i), box, np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
-
     def labels(self, positions: NDArray[np.generic]) -> Ints:
         """Class of each position (m, 3): a particle's within its reach, background beyond, `IGNORE` between.
 
-        Where several particles reach, the one that is nearest in units of its reach counts. Beyond the horizon of all
-        particles it is `IGNORE`, too.
+        Where several particles reach, the one that is nearest in units of its reach counts. Where nothing is known it is
+        `IGNORE`, too.
         """
         at = np.asarray(positions, dtype=np.float64)
+        known = np.ones(len(at), dtype=bool) if self.known is None else self.known.has(at)
+        labels = np.where(known, self.background, IGNORE).astype(np.int64)
         if self._tree is None:
-            return np.full(len(at), self.background if np.isinf(self.horizon) else IGNORE, dtype=np.int64)
-        known = self._tree.query(at)[0] <= self.horizon
-        labels = np.where(known, self.background, IGNORE)
+            return labels
         near = self._tree.query_ball_point(at, float(self.reach.max() + self.clear))
         for i, candidates in enumerate(near):
             if not candidates:
@@ -158,13 +177,26 @@ class Particles:
         return labels
 
     def draw(self, size: tuple[int, int, int], rng: np.random.Generator) -> Ints:
-        """A voxel of a tomogram of this size at random; within the horizon of a particle drawn at random, if any."""
-        if np.isinf(self.horizon) or not len(self.centres):
+        """A voxel of a tomogram of this size at random; about one of the known places, where only those count."""
+        if self.known is None or not len(self.known.centres):
             return np.asarray(rng.integers(0, size))
-        centre = self.centres[rng.integers(len(self.centres))]
-        low = np.clip(np.ceil(centre - self.horizon), 0, np.asarray(size) - 1).astype(np.int64)
-        high = np.clip(np.floor(centre + self.horizon), low, np.asarray(size) - 1).astype(np.int64)
+        chosen = rng.integers(len(self.known.centres))
+        centre, radius = self.known.centres[chosen], self.known.radius[chosen]
+        low = np.clip(np.ceil(centre - radius), 0, np.asarray(size) - 1).astype(np.int64)
+        high = np.clip(np.floor(centre + radius), low, np.asarray(size) - 1).astype(np.int64)
         return np.asarray(rng.integers(low, high + 1))
+
+
+def _near(
+    centres: Floats, radius: Floats, first: Ints, stride: int, count: int
+) -> Iterator[tuple[int, tuple[slice, ...], Floats]]:
+    """Each centre whose ball of its radius meets a grid, the box of the grid about it, and the distances in it."""
+    low = np.maximum(np.ceil((centres - radius[:, None] - first) / stride).astype(int), 0)
+    high = np.minimum(np.floor((centres + radius[:, None] - first) / stride).astype(int) + 1, count)
+    for i in np.flatnonzero((low < high).all(axis=1)):
+        box = tuple(slice(a, b) for a, b in zip(low[i], high[i], strict=True))
+        axes = [first[k] + stride * np.arange(low[i, k], high[i, k]) - centres[i, k] for k in range(3)]
+        yield int(i), box, np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
 
 
 @dataclass(frozen=True)
@@ -215,9 +247,11 @@ class Sampler:
     hard: list[Ints] = field(default_factory=list)
 
     def epoch(self, epoch: int) -> list[Crop]:
-        """Each particle once, or all classes alike, and background crops; in random order, turned at random."""
+        """Each particle once, or all classes alike, background, and refused places; in random order and turned."""
         rng = np.random.default_rng([self.recipe.seed, 1, epoch])
         placed = self._foreground(rng)
+        refused = [(run, centre) for run, p in enumerate(self.particles) for centre in p.refused]
+        placed += [(run, self._around(run, centre, LEAST_REACH, rng)) for run, centre in refused]
         placed += self._background(max(1, round(self.recipe.background * len(placed))), rng)
         allowed = orientations(self.recipe.augmentation)
         crops = []
@@ -300,9 +334,9 @@ class Sampler:
         return [(run, self._start(run, at, rng)) for run, at in placed]
 
     def _room(self) -> Floats:
-        """The share of background crops that each run gets: by size, or by particles where it counts about them."""
+        """The share of background crops that each run gets: by size, or by what is known of it."""
         sizes = np.array([np.prod(s) for s in self.shapes], dtype=float)
-        about = [len(p.centres) * p.horizon**3 if np.isfinite(p.horizon) else np.inf for p in self.particles]
+        about = [np.inf if p.known is None else p.known.volume for p in self.particles]
         known = np.minimum(sizes, about)
         return np.asarray(known / known.sum() if known.any() else sizes / sizes.sum())
 

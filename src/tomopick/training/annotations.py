@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tomopick.data.sampling import Particles
+from tomopick.data.sampling import Known, Particles
 from tomopick.errors import DataError
 from tomopick.geometry import voxel_from_angstrom
 from tomopick.objects import ParticleObject, object_named
@@ -18,6 +18,9 @@ from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
 
 __all__ = ["TrainingRun", "judged", "learnable", "particles_of"]
+
+
+MARGIN = 2.0  # voxels of background about a particle that a reviewer accepted
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,16 @@ class TrainingRun:
         annotated: names of the objects that were looked for; all without it. Others may be anywhere in the run, beside
             those that the picks name.
         others: further reconstructions of the run, of other types, from which its training crops are cut, too.
+        refused: places of which a reviewer said that the object is not there.
+        reviewed: whether picks and refused places are a reviewer's, so that nothing is known of the rest of the run.
     """
 
     tomogram: Tomogram
     picks: Picks
     annotated: frozenset[str] | None = None
     others: tuple[Tomogram, ...] = ()
+    refused: Picks = field(default_factory=Picks.empty)
+    reviewed: bool = False
 
 
 def learnable(training: Sequence[TrainingRun], objects: Sequence[ParticleObject]) -> frozenset[str]:
@@ -51,14 +58,14 @@ def learnable(training: Sequence[TrainingRun], objects: Sequence[ParticleObject]
 
 
 def particles_of(
-    run: TrainingRun, objects: Sequence[ParticleObject], known: frozenset[str], recipe: Recipe, spacing: float
+    run: TrainingRun, objects: Sequence[ParticleObject], learnt: frozenset[str], recipe: Recipe, spacing: float
 ) -> Particles:
     """The particles of a run in voxels of this spacing, and what is not known beside them.
 
     Args:
         run: whose picks.
         objects: in the order of the classes.
-        known: the objects that are learnt, as `learnable` gives them; others are never missing.
+        learnt: the objects that are learnt, as `learnable` gives them; others are never missing.
         recipe: tells how far a particle reaches, and how far background counts.
         spacing: Angstrom.
 
@@ -67,26 +74,44 @@ def particles_of(
     """
     index = {o.name: i for i, o in enumerate(objects)}
     table = run.picks.table
-    for name in run.picks.objects:
-        object_named(name, objects)
-    radii = np.array([object_named(n, objects).radius for n in table["object"]]) / spacing
-    horizon = np.inf if recipe.ignore_unlabelled is None else recipe.ignore_unlabelled / spacing
-    particles = Particles(
-        centres=voxel_from_angstrom(run.picks.xyz(), spacing),
+    radii = _radii(run.picks, objects) / spacing
+    centres = voxel_from_angstrom(run.picks.xyz(), spacing)
+    reach = np.minimum(recipe.positive_share * radii, recipe.positive_radius)
+    least = float(reach.max(initial=0.0) + recipe.clear)
+    refused = voxel_from_angstrom(run.refused.xyz(), spacing)
+    known: Known | None = None
+    if run.reviewed:  # no other particle's centre is within a particle's radius of its own
+        about = np.maximum(radii, least + MARGIN)
+        known = Known(
+            np.concatenate([centres, refused]), np.concatenate([about, _radii(run.refused, objects) / spacing / 2])
+        )
+    elif recipe.ignore_unlabelled is not None:
+        known = Known(centres, np.full(len(centres), recipe.ignore_unlabelled / spacing))
+        if recipe.ignore_unlabelled / spacing <= least:
+            raise DataError(
+                f"--ignore-unlabelled {recipe.ignore_unlabelled:g} leaves no background about the particles; "
+                f"give well over {np.ceil(least * spacing):g}"
+            )
+    return Particles(
+        centres=centres,
         classes=np.array([index[n] for n in table["object"]], dtype=np.int64),
-        reach=np.minimum(recipe.positive_share * radii, recipe.positive_radius),
+        reach=reach,
         clear=recipe.clear,
         background=len(objects),
-        horizon=horizon,
-        missing=tuple(index[n] for n in sorted(known - run.annotated)) if run.annotated is not None else (),
+        known=known,
+        refused=refused,
+        missing=tuple(index[n] for n in sorted(learnt - run.annotated)) if run.annotated is not None else (),
     )
-    least = float(particles.reach.max(initial=0.0) + recipe.clear)
-    if horizon <= least:
-        raise DataError(
-            f"--ignore-unlabelled {recipe.ignore_unlabelled:g} leaves no background about the particles; "
-            f"give well over {np.ceil(least * spacing):g}"
-        )
-    return particles
+
+
+def _radii(picks: Picks, objects: Sequence[ParticleObject]) -> NDArray[np.float64]:
+    """The radius of each pick's object, Angstrom.
+
+    Raises:
+        DataError: it is not among the objects.
+    """
+    radius = {name: object_named(name, objects).radius for name in picks.objects}
+    return np.array([radius[name] for name in picks.table["object"]], dtype=np.float64)
 
 
 def judged(picks: Picks, runs: Sequence[TrainingRun], radius: float | None) -> Picks:

@@ -219,7 +219,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         # a random box is enough, and takes as long in a large tomogram as in a small one
         dz, dy, dx = (min(most, -(-n // stride)) for n, most in zip(run.tomogram.shape, MINED_BOX, strict=True))
         room = [n - stride * (d - 1) for n, d in zip(run.tomogram.shape, (dz, dy, dx), strict=True)]
-        if np.isfinite(run.particles.horizon):  # nothing is known but about the particles
+        if run.particles.known is not None:  # nothing else is known
             about = run.particles.draw(run.tomogram.shape, rng) - stride * np.array([dz, dy, dx]) // 2
             z, y, x = (int(v) for v in np.clip(about, 0, np.array(room) - 1))
         else:
