@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tomopick.data.sampling import IGNORE
 from tomopick.errors import DataError
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
-from tomopick.data.sampling import IGNORE
 from tomopick.training.annotations import TrainingRun, judged, learnable, particles_of
 
 A, B, C = OBJECTS = tuple(ParticleObject(name=name, radius=80, label=i + 1) for i, name in enumerate("abc"))

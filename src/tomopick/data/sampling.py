@@ -155,8 +155,8 @@ class Particles:
     def labels(self, positions: NDArray[np.generic]) -> Ints:
         """Class of each position (m, 3): a particle's within its reach, background beyond, `IGNORE` between.
 
-        Where several particles reach, the one that is nearest in units of its reach counts. Where nothing is known it is
-        `IGNORE`, too.
+        Where several particles reach, the one that is nearest in units of its reach counts. Where nothing is known it
+        is `IGNORE`, too.
         """
         at = np.asarray(positions, dtype=np.float64)
         known = np.ones(len(at), dtype=bool) if self.known is None else self.known.has(at)
