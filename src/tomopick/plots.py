@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Target",
     "object_color",
+    "one_axes",
     "plot_means",
     "plot_memory",
     "plot_pr",
@@ -67,7 +68,7 @@ def save_figure(figure: Figure, target: Target) -> None:
         target.write(buffer.getvalue())
 
 
-def _one_axes(width: float, height: float) -> tuple[Figure, Axes]:
+def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one plain axes; no pyplot, so nothing global is left behind."""
     from matplotlib.figure import Figure
 
@@ -123,7 +124,7 @@ def plot_training(histories: Sequence[pd.DataFrame], target: Target, *, captione
         raise DataError("there is no training log to draw; train at least one epoch")
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _one_axes(7.5, 4.2)
+    figure, axes = one_axes(7.5, 4.2)
     bands = {"training": _band(histories, "train"), "validation": _band(histories, "val")}
     for (label, band), color in zip(bands.items(), (BLUE, ORANGE), strict=True):
         epoch, mean, sd = band.index.to_numpy(np.float64), band["mean"].to_numpy(), band["sd"].to_numpy()
@@ -170,7 +171,7 @@ def plot_memory(rows: pd.DataFrame, target: Target) -> str:
     missing = [c for c in ("name", *bars) if c not in rows.columns]
     if missing or rows.empty:
         raise DataError(f"memory by layer lacks {', '.join(missing) or 'rows'}; it needs name, {', '.join(bars)}")
-    figure, axes = _one_axes(7.5, 1.4 + 0.5 * len(rows))
+    figure, axes = one_axes(7.5, 1.4 + 0.5 * len(rows))
     places = np.arange(len(rows), dtype=np.float64)
     for k, (column, (label, color)) in enumerate(bars.items()):
         values = rows[column].to_numpy(np.float64)
@@ -216,7 +217,7 @@ def plot_means(volumes: Mapping[str, NDArray[np.float32]], spacing: float, targe
 
 def plot_pr(curves: Mapping[str, PRCurve], objects: Sequence[ParticleObject], target: Target) -> str:
     """Draw precision against recall, one line for each object of ``objects`` that ``curves`` holds."""
-    figure, axes = _one_axes(6.0, 4.6)
+    figure, axes = one_axes(6.0, 4.6)
     for particle in objects:
         if particle.name in curves:
             _, precision, recall = curves[particle.name]
@@ -246,7 +247,7 @@ def plot_thresholds(
         beta: for the label.
         thresholds: the thresholds in use; each is marked by a dotted line of its object's colour.
     """
-    figure, axes = _one_axes(7.5, 4.2)
+    figure, axes = one_axes(7.5, 4.2)
     for particle in objects:
         part = table[table["object"] == particle.name]
         if len(part):

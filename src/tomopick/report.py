@@ -17,6 +17,8 @@ import pandas as pd
 from tomopick.curves import pr_curve, threshold_curve
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation
+from tomopick.galleries import means_of, plot_gallery, plot_picked_means
+from tomopick.layout import SCRIPT, SCRIPT_HASH, plot_depths, plot_neighbours, turning_scatter
 from tomopick.matching import MISSED, NOTHING, confusion, keep_above
 from tomopick.objects import ParticleObject, check_objects
 from tomopick.picks import Picks
@@ -54,6 +56,7 @@ table.words th:first-child { width: 40%; }
 table.total tbody tr:last-child { font-weight: 600; }
 figure { margin: 1rem 0; }
 figure img { display: block; max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; padding: 6px; }
+canvas { display: block; max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; touch-action: none; }
 figcaption, footer, .note { color: var(--soft); font-size: 0.85rem; margin-top: 0.4rem; }
 footer { margin-top: 3rem; }
 @media print {
@@ -69,8 +72,8 @@ footer { margin-top: 3rem; }
 }
 """
 
-# No script, no request: the page shows only what it carries.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# No request, and no script but one: the page shows only what it carries.
+_POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{SCRIPT_HASH}'"
 
 
 def write_report(
@@ -115,6 +118,7 @@ def write_report(
     if picks is not None:
         sections += _of_picks(picks, truth, objects, evaluation)
         sections += _slices(tomograms, picks, truth, objects, evaluation)
+        sections += _looks(tomograms, picks, truth, objects, evaluation)
     if histories:
         draw = partial(plot_training, histories, captioned=False)
         sections.append(_section("Training", _figure(draw, "Loss by epoch")))
@@ -134,7 +138,8 @@ def _page(title: str, sections: Sequence[str]) -> str:
     )
     body = "\n".join(sections)
     main = f"<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n<footer>Made by tomopick.</footer>"
-    return f"{head}<body>\n{main}\n</body>\n</html>\n"
+    script = f"<script>{SCRIPT}</script>\n" if "<canvas" in body else ""
+    return f"{head}<body>\n{main}\n{script}</body>\n</html>\n"
 
 
 def _section(heading: str, *parts: str) -> str:
@@ -304,6 +309,41 @@ def _slices(
         for tomogram in tomograms
     ]
     return [_section("Slices", *figures)]
+
+
+def _looks(
+    tomograms: Sequence[Tomogram],
+    picks: Picks,
+    truth: Picks | None,
+    objects: Sequence[ParticleObject],
+    evaluation: Evaluation | None,
+) -> list[str]:
+    """Single picks, their means, and how they lie in the tomograms."""
+    if not tomograms:
+        return []
+    thresholds = evaluation.thresholds if evaluation else {}
+    runs = [t.name for t in tomograms]
+    annotated = evaluation.runs if evaluation else truth.runs if truth else ()
+    told = truth if set(runs) <= set(annotated) else None
+    kept = keep_above(Picks(picks.table[picks.table["run"].isin(runs)]), thresholds)
+    there = [o for o in objects if o.name in kept.objects]
+    if not there:
+        return []
+    draws = [
+        partial(plot_gallery, tomograms, picks, o, threshold=thresholds.get(o.name, 0.0), truth=told) for o in there
+    ]
+    galleries = [_figure(draw, f"Single picks of {o.name}") for draw, o in zip(draws, there, strict=True)]
+    sections = [_section("Picks, one by one", *galleries)]
+    means = means_of(tomograms, kept, there)
+    if means:
+        draw_means = partial(plot_picked_means, means, tomograms[0].spacing)
+        sections.append(_section("Means of picks", _figure(draw_means, "Mean subtomogram of each object")))
+    lie = [
+        *(turning_scatter(t, kept, there) for t in tomograms),
+        _figure(partial(plot_neighbours, kept, there), "Distances between neighbours"),
+        _figure(partial(plot_depths, tomograms, kept, there), "Depths of picks"),
+    ]
+    return [*sections, _section("Where picks lie", *lie)]
 
 
 def _flat(card: Mapping[str, object], before: str = "") -> dict[str, str]:

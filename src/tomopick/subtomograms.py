@@ -13,9 +13,10 @@ from tomopick.geometry import voxel_from_angstrom
 from tomopick.picks import Picks
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Mean", "box_edge", "complete", "subtomograms"]
+__all__ = ["Mean", "box_edge", "central_slices", "complete", "subtomograms"]
 
 ROOM = 3.0  # edge of a subtomogram, in radii of its particle
+THICKNESS = 5  # planes that a central slice averages
 Volume = NDArray[np.float32]
 
 
@@ -47,6 +48,21 @@ def subtomograms(tomogram: Tomogram, picks: Picks, edge: int) -> Iterator[Volume
         cut -= cut.mean()
         cut /= max(float(cut.std()), 1e-12)
         yield cut.astype(np.float32, copy=False)
+
+
+def central_slices(tomogram: Tomogram, xyz: NDArray[np.float64], radius: float) -> Volume:
+    """The xy slice through a particle and, to its right, the xz slice, each averaged over 5 planes; y and z go up.
+
+    Args:
+        tomogram: where it is; mirrored where the picture reaches beyond.
+        xyz: its centre, (3,), Angstrom.
+        radius: the particle's, Angstrom; each slice is three of them wide.
+    """
+    z, y, x = (int(v) for v in np.rint(voxel_from_angstrom(xyz, tomogram.spacing)))
+    half = box_edge(radius, tomogram.spacing) // 2
+    box = tomogram.read((z - half, y - half, x - half), (z + half + 1, y + half + 1, x + half + 1))
+    near = slice(max(half - THICKNESS // 2, 0), half + THICKNESS // 2 + 1)
+    return np.hstack([box[near].mean(axis=0), box[:, near].mean(axis=1)])
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import launched, needs_browser
 from playwright.sync_api import expect
 
 from tomopick.io.mrc import write_mrc
 from tomopick.io.picks import read_picks, write_picks
 from tomopick.picks import Picks
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
-    "--disable-background-networking", "--no-first-run",
-]  # fmt: skip
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 
 SCORES = np.linspace(0.05, 0.95, 19)
 OBJECTS = ["--object", "blob=60", "--object", "ring=90"]
@@ -106,12 +99,8 @@ def desk(lab: Path) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 def opened(browser, served: Served):
