@@ -542,6 +542,16 @@ def view(
         Path | None, typer.Option(help="copick project, CSV or STAR of true particles: shows precision and recall.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model file, for its objects and thresholds.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="PICKS", help="Another model's picks: the gallery sorts by disagreement.")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Score maps of `pick --save-scores`, laid over the tomogram.")
+    ] = None,
+    copick_user: Annotated[
+        str | None,
+        typer.Option("--write-copick", metavar="USER", help="Keep accepted and added picks in the project, too."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="CSV of corrections.  [default: beside the picks; goes on with it if there]")
     ] = None,
@@ -570,8 +580,8 @@ def view(
     from tomopick.commands.view import view_picks
 
     view_picks(
-        inputs, picks, truth_path=truth, model=model, out=out, kind=tomogram, spacing=voxel_spacing,
-        runs=split_names(runs), objects=objects or [], port=port, browser=browser,
+        inputs, picks, truth_path=truth, model=model, compared=compare, scores=scores, copick_user=copick_user, out=out,
+        kind=tomogram, spacing=voxel_spacing, runs=split_names(runs), objects=objects or [], port=port, browser=browser,
     )  # fmt: skip
 
 

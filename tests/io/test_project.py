@@ -209,6 +209,16 @@ def test_the_truth_must_be_one_set(project: Project):
         opened.picks(objects=["unicorn"])
 
 
+def test_a_review_replaces_only_what_its_user_said_before(project: Project):
+    first, then = Picks.of("TS_1", "blob", [[1, 2, 3], [4, 5, 6]]), Picks.of("TS_1", "apo-ferritin", [[7, 8, 9]])
+    for said in (first, then):
+        again(project).write_review(said, "alice", "TS_1")
+        assert_same(again(project).picks(user="alice", session="review"), said)
+    assert_same(again(project).picks(user="curator"), TRUTH)
+    with pytest.raises(DataError, match="give your own user id"):
+        again(project).write_review(first, "tomopick", "TS_1")
+
+
 def test_full_disk_keeps_the_old_picks(project: Project, fill_disk):
     project.write_picks(FOUND, "model")
     before = everything(project)

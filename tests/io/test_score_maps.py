@@ -12,7 +12,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
 from tomopick.errors import DataError
-from tomopick.io.score_maps import writing_scores
+from tomopick.io.score_maps import open_scores, writing_scores
 from tomopick.objects import ParticleObject
 
 COUNTS = (70, 20, 9)
@@ -39,6 +39,24 @@ def test_the_reader_of_ome_zarr_finds_scores_names_colours_and_scale(tmp_path):
     omero = zarr.open(str(tmp_path / "TS_1.zarr"), mode="r").attrs["omero"]
     assert [channel["label"] for channel in omero["channels"]] == ["ribosome", "ferritin"]
     assert [channel["color"] for channel in omero["channels"]] == ["FF0010", "008000"]
+
+
+def test_a_map_is_opened_with_names_and_spacing(tmp_path):
+    write(tmp_path / "TS_1.zarr")
+    saved = open_scores(tmp_path / "TS_1.zarr")
+    assert (saved.objects, saved.spacing) == (("ribosome", "ferritin"), 20.0)
+    assert np.array_equal(saved.array[1, 3:5, :, 2:], SCORES[1, 3:5, :, 2:])
+
+
+@pytest.mark.parametrize("kind", ["nothing", "array", "tomogram"])
+def test_what_is_no_score_map_is_refused(kind, tmp_path):
+    path = tmp_path / "a.zarr"
+    if kind == "array":
+        zarr.open(str(path), mode="w", shape=(3, 4, 5), dtype="f4")
+    elif kind == "tomogram":
+        zarr.open_group(str(path), mode="w").attrs["multiscales"] = [{"datasets": []}]
+    with pytest.raises(DataError, match=r"a\.zarr is not a score map"):
+        open_scores(path)
 
 
 def test_an_older_map_is_replaced_and_nothing_else_is_left(tmp_path):

@@ -1,5 +1,6 @@
 """The page in a real browser (Debian's chromium), served by the real command."""
 
+import io
 import json
 import re
 import signal
@@ -15,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import launched, needs_browser
+from matplotlib.image import imread
 from playwright.sync_api import expect
 
 from tomopick.io.mrc import write_mrc
 from tomopick.io.picks import read_picks, write_picks
+from tomopick.io.score_maps import writing_scores
+from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 
 SCORES = np.linspace(0.05, 0.95, 19)
@@ -53,6 +57,7 @@ class Served:
 
 def serve(folder: Path) -> Served:
     words = ["view", str(folder / "ts.mrc"), "--picks", str(folder / "picks.csv"), "--truth", str(folder / "truth.csv")]
+    words += ["--scores", str(folder / "maps")]
     process = subprocess.Popen(
         [sys.executable, "-m", "tomopick", *words, *OBJECTS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -73,6 +78,11 @@ def lab(tmp_path_factory) -> Path:
     for place in places:
         volume[(z - place[0]) ** 2 + (y - place[1]) ** 2 + (x - place[2]) ** 2 < 25] -= 6
     write_mrc(folder / "ts.mrc", volume, 10.0)
+    (blob,) = (ParticleObject(name="blob", radius=60, label=1),)
+    with writing_scores(folder / "maps/ts.zarr", (24, 48, 48), [blob], 20.0, "ts") as write:
+        left = np.zeros((1, 24, 48, 48), np.float32)
+        left[..., :24] = 1.0
+        write(left, (0, 0, 0))
     xyz = places[:, ::-1] * 10.0
     picks = Picks.join([Picks.of("ts", "blob", xyz, SCORES), Picks.of("ts", "ring", [[500, 500, 240]], [0.5])])
     write_picks(folder / "picks.csv", picks)
@@ -112,12 +122,12 @@ def opened(browser, served: Served):
     return page
 
 
+def colours(png: bytes) -> np.ndarray:
+    return imread(io.BytesIO(png))[..., :3]
+
+
 def shades(png: bytes) -> np.ndarray:
-    import io
-
-    from matplotlib.image import imread
-
-    return imread(io.BytesIO(png))[..., :3].mean(axis=-1)
+    return colours(png).mean(axis=-1)
 
 
 def test_only_who_has_the_token_gets_in(served: Served):
@@ -160,7 +170,36 @@ def test_the_page_shows_the_tomogram_and_asks_nobody_else(browser, served: Serve
     assert shades(frame.screenshot())[60:380, 10:360].std() >= 0.1
     tile = page.locator(".tile img").first
     assert shades(tile.screenshot()).std() > 0.1
-    assert {url.split("/")[2].split(":")[0] for url in page.asked if not url.startswith("data:")} == {"127.0.0.1"}
+    assert {url.split("/")[2].split(":")[0] for url in page.asked if not url.startswith("data:")} == {
+        "127.0.0.1",
+        "localhost",
+    }
+    page.close()
+
+
+@needs_browser
+def test_scores_lie_where_the_tomogram_has_them(browser, served: Served):
+    """They are 1 in the left half of the volume and 0 in the right one."""
+    page = opened(browser, served)
+    frame = page.locator("#viewer")
+    until = time.monotonic() + 60
+
+    def orange() -> np.ndarray:
+        red, _, blue = np.moveaxis(colours(frame.screenshot())[60:380, 10:360], -1, 0)
+        return np.flatnonzero((red > blue + 0.25).mean(axis=0) > 0.5)
+
+    while not len(orange()) and time.monotonic() < until:
+        time.sleep(0.5)
+    columns = orange()
+    width = page.locator("#viewer").bounding_box()["width"] / 2
+    assert len(columns) > 60
+    assert columns.max() + 10 == pytest.approx(width / 2, abs=8)
+    served.post(do="choose", object="ring")
+    until = time.monotonic() + 30
+    while len(orange()) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert not len(orange())
+    served.post(do="choose", object="blob")
     page.close()
 
 

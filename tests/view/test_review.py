@@ -95,3 +95,27 @@ def test_without_a_truth_there_are_no_curves(tmp_path: Path):
 def test_picks_of_an_unknown_object_are_refused(tmp_path: Path):
     with pytest.raises(DataError, match="unknown object 'ball'"):
         Review(PICKS, OBJECTS[:1], Corrections(tmp_path / "said.csv"))
+
+
+def test_disagreement_is_the_difference_to_the_other_models_score_of_the_same_place(tmp_path: Path):
+    others = Picks.join(
+        [
+            Picks.of("TS_1", "ring", [[110, 100, 100], [120, 100, 100], [331, 100, 100]], [0.4, 0.6, 0.5]),
+            Picks.of("TS_1", "ball", [[500, 100, 100]], [0.9]),
+            Picks.of("TS_2", "ball", [[50, 50, 89]], [0.7]),
+        ]
+    )
+    one = Review(PICKS, OBJECTS, Corrections(tmp_path / "said.csv"), others=others)
+    apart = [place.apart for run in ("TS_1", "TS_2") for place in one.places(run)]
+    assert apart == pytest.approx([0.3, 0.5, 0.2, 0.0])
+
+
+def test_each_change_is_told_with_its_run(tmp_path: Path):
+    told: list[str] = []
+    one = Review(PICKS, OBJECTS, Corrections(tmp_path / "said.csv"), save=told.append)
+    one.say(3, "accepted")
+    one.add("TS_1", "ring", (1.0, 2.0, 3.0))
+    one.undo()
+    one.undo()
+    one.undo()
+    assert told == ["TS_2", "TS_1", "TS_1", "TS_2"]

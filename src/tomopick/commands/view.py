@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tomopick.commands.screen import notice
 from tomopick.commands.screen import out as screen
-from tomopick.commands.sources import is_project, objects_for, picks_of, tomograms_of
+from tomopick.commands.sources import is_project, objects_for, picks_of, projects_of, tomograms_of
 from tomopick.errors import DataError
 from tomopick.io.corrections import Corrections
+from tomopick.io.project import Project
 from tomopick.models.modelfile import read_spec
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
@@ -24,6 +25,9 @@ def view_picks(
     *,
     truth_path: Path | None,
     model: Path | None,
+    compared: Path | None,
+    scores: Path | None,
+    copick_user: str | None,
     out: Path | None,
     kind: str,
     spacing: float | None,
@@ -50,14 +54,14 @@ def view_picks(
     picks = _of_runs(picks_of(picks_path, annotated=False), names) if picks_path else Picks.empty()
     truth = _of_runs(picks_of(truth_path, annotated=True), names) if truth_path else None
     known = spec.objects if spec and not objects else objects_for([*inputs, *_given(truth_path, picks_path)], objects)
+    said = Corrections(out or _beside(picks_path or inputs[0]))
     review = Review(
-        picks,
-        _named(known, picks),
-        Corrections(out or _beside(picks_path or inputs[0])),
-        truth=truth,
-        thresholds=spec.thresholds if spec else {},
-    )
-    desk = Desk({source.name: source.open for source in sources}, review, port=port + 1 if port else 0)
+        picks, _named(known, picks), said, truth=truth, thresholds=spec.thresholds if spec else {},
+        others=picks_of(compared, annotated=False) if compared else None,
+        save=_into_copick(inputs, said, copick_user) if copick_user else None,
+    )  # fmt: skip
+    tomograms = {source.name: source.open for source in sources}
+    desk = Desk(tomograms, review, port=port + 1 if port else 0, scores=scores)
 
     def ready(address: str) -> None:
         screen.print(f"{len(picks)} picks in {len(names)} tomograms: open {address}", highlight=False, soft_wrap=True)
@@ -66,6 +70,18 @@ def view_picks(
             webbrowser.open(address)
 
     serve(desk, port, ready)
+
+
+def _into_copick(inputs: Sequence[Path], said: Corrections, user: str) -> Callable[[str], None]:
+    """What keeps the accepted and added picks of a run in the project, too, under a user's id."""
+    projects = projects_of(inputs)
+    if len(projects) != 1:
+        raise DataError("--write-copick needs one copick project as INPUT")
+    return lambda run: _write(projects[0], said.picks("accepted", "added"), user, run)
+
+
+def _write(project: Project, picks: Picks, user: str, run: str) -> None:
+    project.write_review(picks, user, run)
 
 
 def _of_runs(picks: Picks, names: Sequence[str]) -> Picks:

@@ -23,10 +23,13 @@ from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 from tomopick.tomogram import Tomogram
 
-__all__ = ["TOMOPICK_USER", "PickSet", "Project", "create_project", "open_project"]
+__all__ = ["REVIEW_SESSION", "TOMOPICK_USER", "PickSet", "Project", "create_project", "open_project"]
 
 TOMOPICK_USER = "tomopick"
 """The copick user under which tomopick writes picks; the session is the model's name."""
+
+REVIEW_SESSION = "review"
+"""The copick session under which a person's corrections are kept."""
 
 SPACING_TOLERANCE = 0.01
 """How far a tomogram's voxel spacing may be from the one asked for (folders say 10.000 A where voxels are 10.012 A)."""
@@ -165,6 +168,18 @@ class Project:
             DataError: a run or object is not in the project (nothing is written), or a file cannot be written.
         """
         return self._store(picks, copick_name(user), copick_name(session), False, None, None)
+
+    def write_review(self, picks: Picks, user: str, run: str) -> list[PickSet]:
+        """Write what a person says is in a run as that user's session "review", in place of what it held.
+
+        Raises:
+            DataError: the user is tomopick itself, the run or an object is not in the project, or a file cannot be
+                written.
+        """
+        if copick_name(user) == TOMOPICK_USER:
+            raise DataError(f"picks of the user '{TOMOPICK_USER}' are the models'; give your own user id")
+        names = [o.name for o in self.objects]
+        return self._store(picks.where(run), copick_name(user), REVIEW_SESSION, True, [run], names)
 
     def _store(
         self,

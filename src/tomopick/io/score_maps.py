@@ -6,18 +6,52 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tomopick.errors import DataError
+from tomopick.errors import DataError, reason
 from tomopick.objects import ParticleObject
 
-__all__ = ["Piece", "writing_scores"]
+__all__ = ["Piece", "SavedScores", "open_scores", "writing_scores"]
 
 CHUNK = 64  # grid points along each axis
 Piece = Callable[[NDArray[np.float32], tuple[int, int, int]], None]
+
+
+@dataclass(frozen=True)
+class SavedScores:
+    """A score map on the disk, of which a region is read when it is asked for.
+
+    Attributes:
+        array: scores, (objects, z, y, x).
+        spacing: Angstrom between grid points, of which the first is the centre of the tomogram's first voxel.
+        objects: names, in the order of the array.
+    """
+
+    array: Any
+    spacing: float
+    objects: tuple[str, ...]
+
+
+def open_scores(path: Path) -> SavedScores:
+    """A score map that `writing_scores` wrote.
+
+    Raises:
+        DataError: there is none, or it is something else.
+    """
+    import zarr
+
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        told = group.attrs.asdict()
+        scale = told["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+        return SavedScores(group["0"], float(scale[-1]), tuple(c["label"] for c in told["omero"]["channels"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path} is not a score map of `pick --save-scores`: {reason(error)}") from error
 
 
 @contextmanager

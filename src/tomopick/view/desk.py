@@ -6,9 +6,11 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from tomopick.errors import DataError
+from tomopick.io.score_maps import open_scores
 from tomopick.objects import object_named
 from tomopick.tomogram import Tomogram
 from tomopick.view.review import Place, Review
@@ -26,6 +28,7 @@ class Desk:
         tomograms: how to open each run's tomogram.
         review: the picks.
         token: the secret in the page's address.
+        scores: folder of score maps to lay over the tomograms, by name.
         run: the run that the viewer shows.
         chosen: the object that a click in the slices adds.
     """
@@ -34,6 +37,7 @@ class Desk:
     review: Review
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     port: int = 0
+    scores: Path | None = None
 
     def __post_init__(self) -> None:
         self.chosen = self.review.objects[0].name
@@ -54,6 +58,12 @@ class Desk:
         tomogram, grey = self._open(run)
         self.run = run
         self.scene.show(tomogram, self.review.places(run), self.thresholds, grey)
+        self._show_scores()
+
+    def _show_scores(self) -> None:
+        if self.scores is not None:
+            path = self.scores / f"{self.run}.zarr"
+            self.scene.show_scores(open_scores(path) if path.is_dir() else None, self.chosen)
 
     def add(self, xyz: tuple[float, float, float]) -> Place:
         """Add a pick of the chosen object in the run that is shown."""
@@ -80,6 +90,7 @@ class Desk:
             "runs": list(self.tomograms),
             "run": self.run,
             "beta": self.review.beta,
+            "compared": self.review.others is not None,
             "chosen": self.chosen,
             "viewer": self.scene.url,
             "corrections": str(self.review.corrections.path),
@@ -127,6 +138,7 @@ class Desk:
                 self.show(str(what["run"]))
             case "choose":
                 self.chosen = object_named(str(what["object"]), self.review.objects).name
+                self._show_scores()
             case "threshold":
                 name = object_named(str(what["object"]), self.review.objects).name
                 self.thresholds[name] = float(what["value"])

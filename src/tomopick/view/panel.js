@@ -39,7 +39,8 @@ function element(name, properties, ...children) {
 
 const objectNamed = (name) => desk.objects.find((one) => one.name === name);
 const passes = (pick, threshold) => pick.score === null || pick.score >= threshold;
-const ofPick = ([index, object, was, score, x, y, z, verdict]) => ({ index, object, was, score, x, y, z, verdict });
+const ofPick = ([index, object, was, score, x, y, z, verdict, apart]) =>
+  ({ index, object, was, score, x, y, z, verdict, apart });
 
 /* Scores by object, ascending, so that a slider counts by bisection. */
 let scores = {};
@@ -154,6 +155,7 @@ const ORDERS = {
   score: (a, b) => (b.score ?? 2) - (a.score ?? 2),
   low: (a, b) => (a.score ?? 2) - (b.score ?? 2),
   near: (a, b) => away(a) - away(b),
+  apart: (a, b) => b.apart - a.apart,
 };
 const away = (pick) => Math.abs((pick.score ?? 2) - objectNamed(pick.object).threshold);
 const FILTERS = {
@@ -277,6 +279,7 @@ function keyed(event) {
 async function start() {
   desk = await ask("start");
   $("viewer").src = desk.viewer;
+  if (!desk.compared) $("sort").querySelector("[value=apart]").remove();
   $("run").replaceChildren(...desk.runs.map((run) => element("option", { value: run, textContent: run })));
   $("run").addEventListener("change", guarded(async () => {
     await act({ do: "show", run: $("run").value });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from tomopick.curves import curve_of, threshold_curve
 from tomopick.errors import DataError
 from tomopick.io.corrections import Correction, Corrections
-from tomopick.matching import match_all
+from tomopick.matching import match, match_all
 from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 
@@ -34,6 +34,7 @@ class Place:
         xyz: Angstrom.
         score: the model's; NaN if a person added it.
         verdict: accepted, rejected, added, or empty.
+        apart: how far another model's score of the same place is from this one.
     """
 
     index: int
@@ -43,15 +44,24 @@ class Place:
     xyz: tuple[float, float, float]
     score: float
     verdict: str = ""
+    apart: float = 0.0
 
     def correction(self, verdict: str, name: str) -> Correction:
         """The word that says so."""
         return Correction(self.run, name, *self.xyz, self.score, verdict, self.was)
 
     def to_json(self) -> list[Any]:
-        """As the page reads it: index, object, was, score, x, y, z, verdict."""
+        """As the page reads it: index, object, was, score, x, y, z, verdict, disagreement."""
         score = None if math.isnan(self.score) else round(self.score, 4)
-        return [self.index, self.object, self.was, score, *(round(v, 2) for v in self.xyz), self.verdict]
+        return [
+            self.index,
+            self.object,
+            self.was,
+            score,
+            *(round(v, 2) for v in self.xyz),
+            self.verdict,
+            round(self.apart, 4),
+        ]
 
 
 @dataclass
@@ -64,6 +74,8 @@ class Review:
         corrections: what was said, on the disk.
         truth: the annotated particles, where they are known.
         thresholds: where each object's slider stands at first.
+        others: what another model found, to sort by disagreement.
+        save: called with a run after each change in it, to keep what was said elsewhere, too.
         beta: of the F-beta shown.
         revision: a number that grows with each change, by which tabs learn of those of others.
     """
@@ -73,6 +85,8 @@ class Review:
     corrections: Corrections
     truth: Picks | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    others: Picks | None = None
+    save: Callable[[str], None] | None = None
     beta: float = 4.0
     revision: int = 0
 
@@ -82,6 +96,7 @@ class Review:
         if unknown:
             raise DataError(f"unknown object '{unknown[0]}' in the picks; known: {', '.join(sorted(names))}")
         self._lock = threading.RLock()
+        self._apart = self._disagreement()
         self._load()
 
     def _load(self) -> None:
@@ -89,7 +104,7 @@ class Review:
         table = self.picks.table
         rows = zip(table["run"], table["object"], self.picks.xyz().tolist(), self.picks.scores(), strict=True)
         self._places = [
-            Place(i, str(run), str(name), str(name), (xyz[0], xyz[1], xyz[2]), float(score))
+            Place(i, str(run), str(name), str(name), (xyz[0], xyz[1], xyz[2]), float(score), apart=self._apart[i])
             for i, (run, name, xyz, score) in enumerate(rows)
         ]
         known = {place.correction("", "").key: place for place in self._places}
@@ -100,6 +115,23 @@ class Review:
             elif said.verdict == "added":
                 xyz = (said.x, said.y, said.z)
                 self._places.append(Place(len(self._places), said.run, "", said.object, xyz, said.score, "added"))
+
+    def _disagreement(self) -> list[float]:
+        """By pick, the difference of the other model's highest score of that object within its match distance.
+
+        A place that the other has not picked has a score of 0 there.
+        """
+        if self.others is None:
+            return [0.0] * len(self.picks)
+        other = np.zeros(len(self.picks))
+        table = self.picks.table
+        for one in self.objects:
+            for run in self.picks.runs:
+                rows = ((table["run"] == run) & (table["object"] == one.name)).to_numpy()
+                theirs = self.others.where(run, one.name)
+                found = match(theirs.xyz(), theirs.scores(), self.picks.xyz()[rows], one.match_distance)
+                other[rows] = np.maximum(found.best, 0.0)
+        return [float(v) for v in np.abs(self.picks.scores() - other)]
 
     def places(self, run: str) -> list[Place]:
         """All places in a run, also those rejected."""
@@ -133,7 +165,7 @@ class Review:
                 chosen = place.was or place.object
             self.corrections.say(place.correction(verdict, chosen))
             place.verdict, place.object = verdict, chosen
-            self.revision += 1
+            self._changed(place.run)
             return place
 
     def add(self, run: str, name: str, xyz: tuple[float, float, float]) -> Place:
@@ -146,7 +178,7 @@ class Review:
             place = Place(len(self._places), run, "", object_named(name, self.objects).name, xyz, math.nan, "added")
             self.corrections.say(place.correction("added", place.object))
             self._places.append(place)
-            self.revision += 1
+            self._changed(place.run)
             return place
 
     def undo(self) -> Correction | None:
@@ -155,8 +187,13 @@ class Review:
             last = self.corrections.undo()
             if last is not None:
                 self._load()
-                self.revision += 1
+                self._changed(last.run)
             return last
+
+    def _changed(self, run: str) -> None:
+        self.revision += 1
+        if self.save is not None:
+            self.save(run)
 
     def curves(self) -> dict[str, dict[str, list[float]]]:
         """Thresholds, precision, recall and F-beta of each object against the truth, over the runs that hold picks."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.geometry import angstrom_from_corner, corner_from_angstrom
+from tomopick.io.score_maps import SavedScores
 from tomopick.objects import ParticleObject
 from tomopick.tomogram import Tomogram
 from tomopick.view.review import Place
@@ -33,6 +34,14 @@ void main() {
 """
 """Rings about picks; those below the slider are not drawn. Added ones have a score of 2."""
 
+OVERLAY = """
+#uicontrol invlerp normalized
+void main() {
+  float score = normalized();
+  emitRGBA(vec4(1.0, 0.45, 0.1, 0.7 * score));
+}
+"""
+
 Add = Callable[[tuple[float, float, float]], object]
 
 
@@ -53,6 +62,22 @@ class _Served:
     def __getitem__(self, region: tuple[slice, slice, slice]) -> NDArray[np.float32]:
         with self._lock:
             return self.tomogram[region]
+
+
+@dataclass
+class _Channel:
+    """The scores of one object as neuroglancer reads them."""
+
+    saved: SavedScores
+    channel: int
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.saved.array.shape[1:])
+
+    def __getitem__(self, region: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+        return np.asarray(self.saved.array[(self.channel, *region)])
 
 
 class Scene:
@@ -79,8 +104,12 @@ class Scene:
 
     @property
     def url(self) -> str:
-        """Where the viewer is; the address holds a secret of its own."""
-        return str(self.viewer.get_viewer_url())
+        """Where the viewer is; the address holds a secret of its own.
+
+        It says localhost, not 127.0.0.1 as the page's does: so it is another site to the browser, which draws it in
+        another process, and the page stays swift while the viewer draws.
+        """
+        return str(self.viewer.get_viewer_url()).replace(LOOPBACK, "localhost", 1)
 
     def show(
         self, tomogram: Tomogram, places: Sequence[Place], thresholds: Mapping[str, float], grey: tuple[float, float]
@@ -114,6 +143,28 @@ class Scene:
             state.projection_scale = 1.5 * max(tomogram.shape)
             state.show_axis_lines = False
             state.layout = "4panel"
+
+    def show_scores(self, saved: SavedScores | None, name: str) -> None:
+        """Lay the scores of one object over the tomogram; None, or an object without scores, takes them away."""
+        import neuroglancer as ng
+
+        with self.viewer.txn() as state:
+            if "scores" in state.layers:
+                del state.layers["scores"]
+            if saved is None or name not in saved.objects:
+                return
+            space = ng.CoordinateSpace(names=["z", "y", "x"], units="nm", scales=[saved.spacing / 10] * 3)
+            # grid points and voxels have their first centre in common, and neuroglancer counts from corners
+            apart = 0.5 * self.spacing / saved.spacing - 0.5
+            source = ng.LayerDataSource(
+                url=ng.LocalVolume(_Channel(saved, saved.objects.index(name)), dimensions=space),
+                transform=ng.CoordinateSpaceTransform(
+                    output_dimensions=space, matrix=np.hstack([np.eye(3), np.full((3, 1), apart)])
+                ),
+            )
+            state.layers["scores"] = ng.ImageLayer(
+                source=source, shader=OVERLAY, shader_controls={"normalized": {"range": [0.05, 1.0]}}, opacity=1.0
+            )
 
     def refresh(self, name: str, places: Sequence[Place]) -> None:
         """Draw the picks of one object anew."""

@@ -32,7 +32,7 @@ PAGE = {
 }
 """The page's own files, by address."""
 
-POLICY = "default-src 'self'; img-src 'self' data:; frame-src http://127.0.0.1:*"
+POLICY = "default-src 'self'; img-src 'self' data:; frame-src http://localhost:*"
 """The page loads nothing from elsewhere; the viewer in its frame has another port."""
 
 Answer = Callable[[Mapping[str, Any]], Response]
