@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "angstrom_from_centred",
     "angstrom_from_corner",
+    "angstrom_from_imod",
     "angstrom_from_voxel",
     "centred_from_angstrom",
     "corner_from_angstrom",
+    "imod_from_angstrom",
     "reflect_indices",
     "voxel_from_angstrom",
     "voxel_from_grid",
@@ -50,6 +52,22 @@ def corner_from_angstrom(xyz_angstrom: ArrayLike, spacing: float) -> Floats:
 def angstrom_from_corner(xyz_voxel: ArrayLike, spacing: float) -> Floats:
     """The inverse of `corner_from_angstrom`."""
     return (_rows_of_three(xyz_voxel) - 0.5) * spacing
+
+
+IMOD_ORIGIN = np.array([0.5, 0.5, 0.0])
+"""Where IMOD has the centre of the first voxel, xyz in voxels: it counts x and y from the corner, z from the middle."""
+
+
+def imod_from_angstrom(xyz_angstrom: ArrayLike, spacing: float) -> Floats:
+    """IMOD's model coordinates, xyz in voxels."""
+    model: Floats = _rows_of_three(xyz_angstrom) / spacing + IMOD_ORIGIN
+    return model
+
+
+def angstrom_from_imod(xyz_model: ArrayLike, spacing: float) -> Floats:
+    """The inverse of `imod_from_angstrom`."""
+    xyz: Floats = (_rows_of_three(xyz_model) - IMOD_ORIGIN) * spacing
+    return xyz
 
 
 def voxel_from_grid(index_zyx: ArrayLike, stride: int, offset: tuple[float, float, float]) -> Floats:

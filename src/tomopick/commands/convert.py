@@ -24,6 +24,7 @@ def convert_picks(
     object_name: str | None,
     annotated: bool,
     pixels: bool,
+    runs: Sequence[str] | None = None,
 ) -> Picks:
     """Read picks of a file or a project and write them in the format that the target's name tells.
 
@@ -36,6 +37,7 @@ def convert_picks(
         object_name: of the picks, where the source does not name them.
         annotated: of a project, its annotations rather than what tomopick picked.
         pixels: write STAR in pixels of the spacing instead of centred.
+        runs: only these.
 
     Raises:
         DataError: something cannot be read or written, or a size is needed that is not given.
@@ -48,15 +50,22 @@ def convert_picks(
         picks = picks_of(source, annotated=annotated)
     else:
         picks = read_picks(source, spacing=spacing, tomogram_sizes=sizes, object_name=object_name)
+    if runs is not None:
+        missing = [run for run in runs if run not in picks.runs]
+        if missing:
+            raise DataError(f"{source} has no picks in {', '.join(missing)}; it has some in {', '.join(picks.runs)}")
+        picks = Picks(picks.table[picks.table["run"].isin(runs)])
+    if not form.several and len(picks.runs) > 1:
+        raise DataError(f"a file of {form.name} is of one tomogram: choose one of {', '.join(picks.runs)} with --runs")
     if pixels and spacing is None:
         raise DataError("--pixels needs the size of a pixel: add --voxel-spacing")
     if not form.angstrom and sizes is None and spacing is None:
-        raise DataError(
-            f"{target} needs tomograms for RELION 5's centred coordinates (--tomograms), or a pixel size "
-            "(--voxel-spacing)"
-        )
+        raise DataError(f"{target} needs the size of tomograms (--tomograms), or of a pixel (--voxel-spacing)")
     write_picks(target, picks, spacing=spacing, tomogram_sizes=None if pixels else sizes)
-    if picks.has_angles and not form.angles:
-        notice(f"{form.name} keeps no angles: they are left out")
+    lost = [
+        what for what, kept in (("angles", form.angles or not picks.has_angles), ("scores", form.scores)) if not kept
+    ]
+    if lost:
+        notice(f"{form.name} keeps no {' and no '.join(lost)}: they are left out")
     out.print(f"{target}: {len(picks)} picks", highlight=False, markup=False, soft_wrap=True)
     return picks

@@ -181,7 +181,9 @@ def _notice_absent(team: _Team, picks: dict[str, Picks], options: PickOptions) -
 
 def _check(picks_file: Path, options: PickOptions) -> None:
     """What must not come to light only after an hour of computing: the options, and whether the file can be written."""
-    picks_format(picks_file)
+    form = picks_format(picks_file)
+    if not form.several:
+        raise TomopickError(f"a file of {form.name} is of one tomogram: write .csv or .star, and `tomopick convert` it")
     chosen_dtype(options.dtype, options.device)
     if options.threshold is not None and options.expected_precision is not None:
         raise TomopickError("--threshold and --precision both say which picks to keep; give one of them")

@@ -10,6 +10,7 @@ from typing import Protocol
 from tomopick.errors import DataError
 from tomopick.io.cmm import read_cmm, write_cmm
 from tomopick.io.csv import read_csv, write_csv
+from tomopick.io.imod import read_imod, write_imod
 from tomopick.io.star import TomogramSize
 from tomopick.io.star_picks import read_star, write_star
 from tomopick.picks import Picks
@@ -43,6 +44,7 @@ class PicksFormat:
         angles: whether Euler angles survive.
         angstrom: whether coordinates are in Angstrom from the first voxel; otherwise a pixel size or the tomograms'
             sizes are needed to write it.
+        several: whether one file can hold picks of several runs.
     """
 
     name: str
@@ -52,6 +54,7 @@ class PicksFormat:
     scores: bool
     angles: bool
     angstrom: bool
+    several: bool = True
 
 
 def _read_csv(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
@@ -78,10 +81,26 @@ def _write_cmm(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: 
     write_cmm(path, picks)
 
 
+def _read_imod(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
+    size = (tomogram_sizes or {}).get(path.stem)
+    return read_imod(path, spacing=spacing or (size.pixel_size if size else None), object_name=object_name)
+
+
+def _write_imod(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    size = next((one for run, one in (tomogram_sizes or {}).items() if run in picks.runs), None)
+    step = spacing or (size.pixel_size if size else None)
+    if step is None:
+        raise DataError(f"{path} needs the tomogram's voxel spacing: name its tomogram, or pass --voxel-spacing")
+    write_imod(path, picks, step)
+
+
 FORMATS = (
     PicksFormat("CSV (CZII submission)", ".csv", _read_csv, _write_csv, scores=True, angles=True, angstrom=True),
     PicksFormat("RELION STAR", ".star", _read_star, _write_star, scores=True, angles=True, angstrom=False),
     PicksFormat("ChimeraX markers", ".cmm", _read_cmm, _write_cmm, scores=True, angles=False, angstrom=True),
+    PicksFormat(
+        "IMOD model", ".mod", _read_imod, _write_imod, scores=False, angles=False, angstrom=False, several=False
+    ),
 )
 """Every file format for picks; a new one is a module and a row here."""
 
