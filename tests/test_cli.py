@@ -111,6 +111,7 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_help_names_every_network() -> None:
+    from tomopick.cli.options import NETWORKS
     from tomopick.models.registry import names
 
-    assert [name for name in names() if name not in cli.NETWORKS] == []
+    assert [name for name in names() if name not in NETWORKS] == []

@@ -1,0 +1,47 @@
+"""Names, options and help of `tomopick convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tomopick.cli.options import Annotations, Kind, Runs, Spacing
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, STAR, CMM or MOD of picks, or a copick project.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help=".csv (CZII form), .star (RELION), .cmm (ChimeraX) or .mod (IMOD).")
+    ],
+    tomograms: Annotated[
+        list[Path] | None,
+        typer.Option(help="Tomograms, whose sizes RELION 5's centred coordinates need; repeatable."),
+    ] = None,
+    tomogram: Kind = "wbp",
+    voxel_spacing: Spacing = None,
+    object_name: Annotated[str | None, typer.Option("--object", help="The object, where IN does not name any.")] = None,
+    annotated: Annotations = False,
+    pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels of --voxel-spacing, not centred.")] = False,
+    runs: Runs = None,
+) -> None:
+    """Write picks in another format, which the name of OUT tells. Coordinates and scores are kept.
+
+    Examples:
+
+    `tomopick convert picks.csv picks.star --tomograms project/config.json`
+
+    `tomopick convert picks.star picks.cmm --tomograms tomograms/`, to open with the tomogram in ChimeraX
+
+    `tomopick convert picks.csv TS_1.mod --tomograms tomograms/ --runs TS_1`, for `3dmod TS_1.mrc TS_1.mod`
+    """
+    from tomopick.commands.convert import convert_picks
+    from tomopick.commands.sources import split_names
+
+    convert_picks(
+        source, target, tomograms=tomograms or [], kind=tomogram, spacing=voxel_spacing, object_name=object_name,
+        annotated=annotated, pixels=pixels, runs=split_names(runs),
+    )  # fmt: skip

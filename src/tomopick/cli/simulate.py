@@ -1,0 +1,33 @@
+"""Names, options and help of `tomopick simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder of the new project.")],
+    runs: Annotated[int, typer.Option(help="How many tomograms.", min=1)] = 3,
+    shape: Annotated[tuple[int, int, int], typer.Option(metavar="Z Y X", help="Voxels along z, y and x.")] = (
+        96,
+        192,
+        192,
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed makes other tomograms.", min=0)] = 0,
+) -> None:
+    """Make a project of phantom tomograms with known particles: OUT/config.json and OUT/truth.csv.
+
+    The same shape and seed make the same tomograms. `tomopick demo` trains on those of its own seed (0) and the
+    shape 96 192 192: to try its model on tomograms that it has not seen, give another seed.
+
+    Example: `tomopick simulate phantom --runs 3 --shape 96 192 192 --seed 0`
+    """
+    from tomopick.commands.simulate import simulate_project
+
+    _, truth = simulate_project(out, runs, shape, seed)
+    typer.echo(f"{out / 'config.json'}: {runs} tomograms with {len(truth)} particles; truth in {out / 'truth.csv'}")
