@@ -13,9 +13,13 @@ __all__ = ["convert"]
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, STAR, CMM or MOD of picks, or a copick project.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File of picks, or a copick project.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help=".csv (CZII form), .star (RELION), .cmm (ChimeraX) or .mod (IMOD).")
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="By its ending: .csv, .star, .cmm, .mod or .ndjson.",
+        ),
     ],
     tomograms: Annotated[
         list[Path] | None,
@@ -28,7 +32,10 @@ def convert(
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels of --voxel-spacing, not centred.")] = False,
     runs: Runs = None,
 ) -> None:
-    """Write picks in another format, which the name of OUT tells. Coordinates and scores are kept.
+    """Write picks in another format, which the name of OUT tells. Coordinates are kept, and scores where the format can.
+
+    `.csv` is the CZII submission form, `.star` RELION's, `.cmm` ChimeraX markers, `.mod` an IMOD model and `.ndjson` points
+    of the CryoET Data Portal; the last two are of one tomogram each.
 
     Examples:
 

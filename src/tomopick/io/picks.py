@@ -11,6 +11,7 @@ from tomopick.errors import DataError
 from tomopick.io.cmm import read_cmm, write_cmm
 from tomopick.io.csv import read_csv, write_csv
 from tomopick.io.imod import read_imod, write_imod
+from tomopick.io.ndjson import read_ndjson, write_ndjson
 from tomopick.io.star import TomogramSize
 from tomopick.io.star_picks import read_star, write_star
 from tomopick.picks import Picks
@@ -82,16 +83,39 @@ def _write_cmm(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: 
 
 
 def _read_imod(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
-    size = (tomogram_sizes or {}).get(path.stem)
-    return read_imod(path, spacing=spacing or (size.pixel_size if size else None), object_name=object_name)
+    return read_imod(path, spacing=_step(path.stem, spacing, tomogram_sizes), object_name=object_name)
 
 
 def _write_imod(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
-    size = next((one for run, one in (tomogram_sizes or {}).items() if run in picks.runs), None)
-    step = spacing or (size.pixel_size if size else None)
+    write_imod(path, picks, _known_step(path, picks, spacing, tomogram_sizes))
+
+
+def _read_ndjson(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
+    step = _step(path.stem, spacing, tomogram_sizes)
+    if step is None and path.exists():
+        raise DataError(f"{path} does not tell its voxel spacing; name its tomogram, or pass --voxel-spacing")
+    return read_ndjson(path, spacing=step or 1.0, object_name=object_name)
+
+
+def _write_ndjson(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    write_ndjson(path, picks, _known_step(path, picks, spacing, tomogram_sizes))
+
+
+def _step(run: str, spacing: float | None, tomogram_sizes: Sizes | None) -> float | None:
+    size = (tomogram_sizes or {}).get(run)
+    return spacing or (size.pixel_size if size else None)
+
+
+def _known_step(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> float:
+    """The voxel spacing of the picks' tomogram.
+
+    Raises:
+        DataError: nothing tells it.
+    """
+    step = _step(next(iter(picks.runs), ""), spacing, tomogram_sizes)
     if step is None:
         raise DataError(f"{path} needs the tomogram's voxel spacing: name its tomogram, or pass --voxel-spacing")
-    write_imod(path, picks, step)
+    return step
 
 
 FORMATS = (
@@ -100,6 +124,16 @@ FORMATS = (
     PicksFormat("ChimeraX markers", ".cmm", _read_cmm, _write_cmm, scores=True, angles=False, angstrom=True),
     PicksFormat(
         "IMOD model", ".mod", _read_imod, _write_imod, scores=False, angles=False, angstrom=False, several=False
+    ),
+    PicksFormat(
+        "CryoET Data Portal points",
+        ".ndjson",
+        _read_ndjson,
+        _write_ndjson,
+        scores=True,
+        angles=True,
+        angstrom=False,
+        several=False,
     ),
 )
 """Every file format for picks; a new one is a module and a row here."""
