@@ -32,10 +32,10 @@ def convert(
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels of --voxel-spacing, not centred.")] = False,
     runs: Runs = None,
 ) -> None:
-    """Write picks in another format, which the name of OUT tells. Coordinates are kept, and scores where the format can.
+    """Write picks in another format, which the name of OUT tells. Coordinates are kept; scores where it can.
 
-    `.csv` is the CZII submission form, `.star` RELION's, `.cmm` ChimeraX markers, `.mod` an IMOD model and `.ndjson` points
-    of the CryoET Data Portal; the last two are of one tomogram each.
+    `.csv` is the CZII submission form, `.star` RELION's, `.cmm` ChimeraX markers, `.mod` an IMOD model and `.ndjson`
+    points of the CryoET Data Portal; the last two are of one tomogram each.
 
     Examples:
 
