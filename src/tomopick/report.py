@@ -289,6 +289,11 @@ def _memory(rows: pd.DataFrame) -> str:
     return _section("Memory", figure, _table(frame.rename_axis(index=None)))
 
 
+def _annotated(truth: Picks | None, evaluation: Evaluation | None) -> set[str]:
+    """Runs whose picks can be false: in a tomogram that nobody annotated they are only unjudged."""
+    return set(evaluation.runs if evaluation else truth.runs if truth else ())
+
+
 def _slices(
     tomograms: Sequence[Tomogram],
     picks: Picks,
@@ -299,8 +304,7 @@ def _slices(
     if not tomograms:
         return []
     kept = keep_above(picks, evaluation.thresholds) if evaluation else picks
-    # Picks in a tomogram that nobody annotated are not false, only unjudged.
-    annotated = evaluation.runs if evaluation else truth.runs if truth else ()
+    annotated = _annotated(truth, evaluation)
     figures = [
         _figure(
             partial(plot_slices, tomogram, kept, objects, truth=truth if tomogram.name in annotated else None),
@@ -323,8 +327,7 @@ def _looks(
         return []
     thresholds = evaluation.thresholds if evaluation else {}
     runs = [t.name for t in tomograms]
-    annotated = evaluation.runs if evaluation else truth.runs if truth else ()
-    told = truth if set(runs) <= set(annotated) else None
+    told = truth if set(runs) <= _annotated(truth, evaluation) else None
     kept = keep_above(Picks(picks.table[picks.table["run"].isin(runs)]), thresholds)
     there = [o for o in objects if o.name in kept.objects]
     if not there:
