@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.chosen = self.review.objects[0].name
         self.thresholds = {o.name: self.review.thresholds.get(o.name, 0.0) for o in self.review.objects}
+        self._drawing = ThreadPoolExecutor(1)  # with thousands of picks the viewer takes longer than a click may
         self._open = lru_cache(maxsize=4)(self._opened)
         self.scene = Scene(self.review.objects, self.add, self.port)
         found = self.review.picks.runs
@@ -72,10 +74,10 @@ class Desk:
         return place
 
     def redraw(self, *names: str) -> None:
-        """Draw the picks of these objects anew."""
+        """Draw the picks of these objects anew, soon."""
         places = self.review.places(self.run)
         for name in dict.fromkeys(names):
-            self.scene.refresh(name, places)
+            self._drawing.submit(self.scene.refresh, name, places)
 
     def picture(self, index: int) -> bytes:
         """A PNG of a pick."""
@@ -142,7 +144,7 @@ class Desk:
             case "threshold":
                 name = object_named(str(what["object"]), self.review.objects).name
                 self.thresholds[name] = float(what["value"])
-                self.scene.set_threshold(name, self.thresholds[name])
+                self._drawing.submit(self.scene.set_threshold, name, self.thresholds[name])
             case "fly":
                 self._fly(self.review.place(int(what["index"])))
             case other:
@@ -160,4 +162,4 @@ class Desk:
     def _fly(self, place: Place) -> None:
         if place.run != self.run:
             self.show(place.run)
-        self.scene.fly(place.xyz)
+        self._drawing.submit(self.scene.fly, place.xyz)
