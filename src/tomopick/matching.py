@@ -92,7 +92,7 @@ def _checked(
         if unknown:
             raise DataError(
                 f"the {what} have the unknown object '{unknown[0]}'; known: {', '.join(sorted(names))}. "
-                "Rename it or add it to the objects"
+                "Rename it or add it to the objects (--object NAME=RADIUS)"
             )
     return kept[0], kept[1], chosen
 

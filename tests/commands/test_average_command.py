@@ -30,6 +30,17 @@ def test_means_and_stacks_are_those_of_the_subtomograms(succeed, phantom, tmp_pa
     )
 
 
+def test_an_object_without_a_whole_box_is_named(succeed, phantom, tmp_path):
+    tomogram = tp.open_project(phantom / "config.json").tomogram("SIM_0", "wbp")
+    middle = [[n * tomogram.spacing / 2 for n in tomogram.shape[::-1]]]
+    parts = [tp.Picks.of("SIM_0", "apo-ferritin", middle), tp.Picks.of("SIM_0", "ribosome", [[0, 0, 0]])]
+    tp.write_picks(tmp_path / "picks.csv", tp.Picks.join(parts))
+    outcome = succeed("average", phantom, "--picks", tmp_path / "picks.csv", "--out", tmp_path / "means", "--box", 130)
+    assert [path.stem for path in (tmp_path / "means").glob("*.mrc")] == ["apo-ferritin"]
+    assert "no pick has its whole box" in outcome.err
+    assert "ribosome (1)" in outcome.err
+
+
 def test_what_cannot_be_averaged_is_refused(refuse, phantom, tmp_path):
     (tmp_path / "file").write_text("")
     truth = tp.read_picks(phantom / "truth.csv")

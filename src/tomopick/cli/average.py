@@ -14,7 +14,7 @@ __all__ = ["average"]
 
 def average(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
-    picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
+    picks: Annotated[Path, typer.Option(help="copick project or file of picks.")],
     out: Annotated[Path, typer.Option(help="Folder for OBJECT.mrc and averages.png.")],
     annotated: Annotations = False,
     box: Annotated[

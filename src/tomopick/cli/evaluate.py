@@ -13,8 +13,8 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    truth: Annotated[Path, typer.Option(help="copick project, CSV or STAR of true particles.")],
-    picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
+    truth: Annotated[Path, typer.Option(help="copick project or file of true particles.")],
+    picks: Annotated[Path, typer.Option(help="copick project or file of picks.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there too.")] = None,
     beta: Annotated[
         float, typer.Option(help="Recall counts beta times as much as precision.", callback=above_zero)

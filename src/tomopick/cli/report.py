@@ -13,10 +13,10 @@ __all__ = ["report"]
 
 
 def report(
-    picks: Annotated[Path, typer.Option(help="copick project, CSV or STAR of picks.")],
+    picks: Annotated[Path, typer.Option(help="copick project or file of picks.")],
     inputs: Annotated[list[Path] | None, typer.Argument(metavar="INPUT", help="Tomograms to show.")] = None,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
-    truth: Annotated[Path | None, typer.Option(help="copick project, CSV or STAR of true particles.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="copick project or file of true particles.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model file, for its card.")] = None,
     training: Annotated[Path | None, typer.Option(help="Folder of its training, for the loss curves.")] = None,
     tomogram: Kind = "",

@@ -14,9 +14,9 @@ __all__ = ["view"]
 
 def view(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
-    picks: Annotated[Path | None, typer.Option(help="copick project, CSV or STAR of picks.")] = None,
+    picks: Annotated[Path | None, typer.Option(help="copick project or file of picks.")] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="copick project, CSV or STAR of true particles: shows precision and recall.")
+        Path | None, typer.Option(help="copick project or file of true particles: shows precision and recall.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model file, for its objects and thresholds.")] = None,
     compare: Annotated[

@@ -69,7 +69,11 @@ def average_picks(
     counts = kept.table["object"].value_counts()
     means = {o.name: Mean.of_edge(edges[o.name]) for o in chosen if o.name in counts}
     if not means:
-        raise DataError(f"no pick of {picks_path} lies in these tomograms, whole; are the runs called the same?")
+        edge = max(edges.values(), default=0) * step
+        raise DataError(
+            f"no pick of {picks_path} has its whole box (up to {edge:g} A) in these tomograms; take a smaller "
+            "--box, or are the runs called otherwise?"
+        )
     with writing_into(folder), ExitStack() as opened:
         writers = {}
         if stacks:
@@ -89,6 +93,9 @@ def average_picks(
     for name, mean in means.items():
         write_mrc(folder / f"{name}.mrc", mean.volume, step)
     caption = plot_means({n: m.volume for n, m in means.items()}, step, folder / "averages.png")
+    bare = [f"{o.name} ({len(picks.where(name=o.name))})" for o in chosen if o.name not in means]
+    if bare:
+        notice(f"left out, as no pick has its whole box in a tomogram (--box makes it smaller): {', '.join(bare)}")
     rows = [[n, str(m.count), str(len(picks.where(name=n)) - m.count), str(edges[n])] for n, m in means.items()]
     table("Averages, not aligned", ["object", "picks", "left out", "box (voxels)"], rows)
     out.print(f"{folder / 'averages.png'}: {caption}", highlight=False, markup=False, soft_wrap=True)

@@ -61,6 +61,8 @@ def convert_picks(
         raise DataError("--pixels needs the size of a pixel: add --voxel-spacing")
     if not form.angstrom and sizes is None and spacing is None:
         raise DataError(f"{target} needs the size of tomograms (--tomograms), or of a pixel (--voxel-spacing)")
+    if not pixels and sizes is None and target.suffix.lower() == ".star":
+        notice(f"{target} is in pixels of {spacing:g} A; with --tomograms it would be in RELION 5's centred Angstrom")
     write_picks(target, picks, spacing=spacing, tomogram_sizes=None if pixels else sizes)
     lost = [
         what for what, kept in (("angles", form.angles or not picks.has_angles), ("scores", form.scores)) if not kept

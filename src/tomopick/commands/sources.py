@@ -151,7 +151,7 @@ def picks_of(
         if not annotated and not len(found):
             raise DataError(
                 f"project {path} has no picks by user '{TOMOPICK_USER}'{f' of session {session}' if session else ''}; "
-                "`tomopick pick --write-copick` makes some, or give a picks file"
+                "`tomopick pick --write-copick` makes some, a picks file does, or --annotated where the command has it"
             )
         return found
     if not path.exists():

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tomopick.errors import DataError
+from tomopick.errors import DataError, reason
 from tomopick.io.score_maps import open_scores
 from tomopick.objects import object_named
 from tomopick.tomogram import Tomogram
@@ -45,7 +45,10 @@ class Desk:
         self.thresholds = {o.name: self.review.thresholds.get(o.name, 0.0) for o in self.review.objects}
         self._drawing = ThreadPoolExecutor(1)  # with thousands of picks the viewer takes longer than a click may
         self._open = lru_cache(maxsize=4)(self._opened)
-        self.scene = Scene(self.review.objects, self.add, self.port)
+        try:
+            self.scene = Scene(self.review.objects, self.add, self.port)
+        except OSError as error:
+            raise DataError(f"cannot serve on port {self.port}: {reason(error)}; choose another --port") from error
         found = self.review.picks.runs
         self.show(next((run for run in self.tomograms if run in found), next(iter(self.tomograms))))
 
