@@ -99,7 +99,11 @@ def test_bad_input_ends_a_process_with_2_and_one_line(tmp_path):
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing(tmp_path):
     words = ["simulate", str(tmp_path / "p"), "--runs", "50", "--shape", "32", "48", "48"]
     words = [sys.executable, "-m", "tomopick", *words]
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a shell's background job, as this test may be of one, has its interrupts ignored, and so have its children
+    running = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     while not (tmp_path / "p/ExperimentRuns").exists() and running.poll() is None:
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
