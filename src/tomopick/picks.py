@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -108,6 +108,10 @@ class Picks:
         if min_score is not None:
             keep &= (self.table["score"] >= min_score).to_numpy()
         return Picks(self.table[keep])
+
+    def in_runs(self, runs: Collection[str]) -> Picks:
+        """The picks of these runs."""
+        return Picks(self.table[self.table["run"].isin(list(runs))])
 
     def xyz(self) -> NDArray[np.float64]:
         """Coordinates (n, 3), xyz in Angstrom."""

@@ -328,7 +328,7 @@ def _looks(
     thresholds = evaluation.thresholds if evaluation else {}
     runs = [t.name for t in tomograms]
     told = truth if set(runs) <= _annotated(truth, evaluation) else None
-    kept = keep_above(Picks(picks.table[picks.table["run"].isin(runs)]), thresholds)
+    kept = keep_above(picks.in_runs(runs), thresholds)
     there = [o for o in objects if o.name in kept.objects]
     if not there:
         return []

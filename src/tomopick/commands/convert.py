@@ -54,7 +54,7 @@ def convert_picks(
         missing = [run for run in runs if run not in picks.runs]
         if missing:
             raise DataError(f"{source} has no picks in {', '.join(missing)}; it has some in {', '.join(picks.runs)}")
-        picks = Picks(picks.table[picks.table["run"].isin(runs)])
+        picks = picks.in_runs(runs)
     if not form.several and len(picks.runs) > 1:
         raise DataError(f"a file of {form.name} is of one tomogram: choose one of {', '.join(picks.runs)} with --runs")
     if pixels and spacing is None:

@@ -11,7 +11,6 @@ from tomopick.commands.screen import out as screen
 from tomopick.commands.sources import is_project, objects_for, picks_of, projects_of, tomograms_of
 from tomopick.errors import DataError
 from tomopick.io.corrections import Corrections
-from tomopick.io.project import Project
 from tomopick.models.modelfile import read_spec
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
@@ -51,8 +50,8 @@ def view_picks(
     spec = read_spec(model) if model else None
     sources = tomograms_of(inputs, kind or (spec.kind if spec else "wbp"), spacing, spacing or 10.0, runs)
     names = [source.name for source in sources]
-    picks = _of_runs(picks_of(picks_path, annotated=False), names) if picks_path else Picks.empty()
-    truth = _of_runs(picks_of(truth_path, annotated=True), names) if truth_path else None
+    picks = picks_of(picks_path, annotated=False).in_runs(names) if picks_path else Picks.empty()
+    truth = picks_of(truth_path, annotated=True).in_runs(names) if truth_path else None
     known = spec.objects if spec and not objects else objects_for([*inputs, *_given(truth_path, picks_path)], objects)
     said = Corrections(out or _beside(picks_path or inputs[0]))
     review = Review(
@@ -72,20 +71,12 @@ def view_picks(
     serve(desk, port, ready)
 
 
-def _into_copick(inputs: Sequence[Path], said: Corrections, user: str) -> Callable[[str], None]:
+def _into_copick(inputs: Sequence[Path], said: Corrections, user: str) -> Callable[[str], object]:
     """What keeps the accepted and added picks of a run in the project, too, under a user's id."""
     projects = projects_of(inputs)
     if len(projects) != 1:
         raise DataError("--write-copick needs one copick project as INPUT")
-    return lambda run: _write(projects[0], said.picks("accepted", "added"), user, run)
-
-
-def _write(project: Project, picks: Picks, user: str, run: str) -> None:
-    project.write_review(picks, user, run)
-
-
-def _of_runs(picks: Picks, names: Sequence[str]) -> Picks:
-    return Picks(picks.table[picks.table["run"].isin(names)])
+    return lambda run: projects[0].write_review(said.picks("accepted", "added"), user, run)
 
 
 def _given(*paths: Path | None) -> list[Path]:

@@ -86,7 +86,7 @@ class Review:
     truth: Picks | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     others: Picks | None = None
-    save: Callable[[str], None] | None = None
+    save: Callable[[str], object] | None = None
     beta: float = 4.0
     revision: int = 0
 

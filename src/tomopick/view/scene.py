@@ -16,9 +16,11 @@ from tomopick.objects import ParticleObject
 from tomopick.tomogram import Tomogram
 from tomopick.view.review import Place
 
-__all__ = ["Scene"]
+__all__ = ["LOOPBACK", "Scene"]
 
 LOOPBACK = "127.0.0.1"
+"""The address that this machine alone can reach."""
+
 ADDING = "control+mousedown0"
 """What adds a pick in the slices."""
 

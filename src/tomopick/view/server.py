@@ -21,10 +21,10 @@ from starlette.routing import Route
 
 from tomopick.errors import DataError, reason
 from tomopick.view.desk import Desk
+from tomopick.view.scene import LOOPBACK
 
 __all__ = ["page_of", "serve"]
 
-LOOPBACK = "127.0.0.1"
 PAGE = {
     "": ("panel.html", "text/html"),
     "panel.js": ("panel.js", "text/javascript"),
