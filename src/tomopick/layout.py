@@ -147,7 +147,7 @@ def turning_scatter(tomogram: Tomogram, picks: Picks, objects: Sequence[Particle
     for one in objects:
         xyz = picks.where(tomogram.name, one.name).xyz()
         if len(xyz):
-            color = "#{:02x}{:02x}{:02x}".format(*one.color[:3])
+            color = one.hex_color
             points.append({"color": color, "radius": one.radius, "xyz": xyz.round().astype(int).tolist()})
             names.append(f'<span style="color:{color}">&#9679;</span> {escape(one.name)} ({len(xyz)})')
     data = escape(json.dumps({"size": size, "points": points}, separators=(",", ":")))

@@ -51,6 +51,11 @@ class ParticleObject(BaseModel):
     color: tuple[int, int, int, int] = Field(default=(31, 119, 180, 255), description="RGBA, 0 to 255.")
 
     @property
+    def hex_color(self) -> str:
+        """The colour as pages write it, "#1f77b4", without its opacity."""
+        return "#{:02x}{:02x}{:02x}".format(*self.color[:3])
+
+    @property
     def match_distance(self) -> float:
         """How far a pick may be from the truth, in Angstrom: half the radius, as in the CZII challenge."""
         return 0.5 * self.radius

@@ -98,7 +98,12 @@ def writing_scores(
         )  # fmt: skip
         scale = {"type": "scale", "scale": [1.0, spacing, spacing, spacing]}
         channels = [
-            {"label": o.name, "color": _hex(o), "active": True, "window": {"min": 0, "max": 1, "start": 0, "end": 1}}
+            {
+                "label": o.name,
+                "color": o.hex_color[1:].upper(),
+                "active": True,
+                "window": {"min": 0, "max": 1, "start": 0, "end": 1},
+            }
             for o in objects
         ]
         axes = [{"name": "c", "type": "channel"}]
@@ -122,7 +127,3 @@ def writing_scores(
         for left in (partial, old):
             with suppress(OSError):
                 shutil.rmtree(left)
-
-
-def _hex(particle: ParticleObject) -> str:
-    return "".join(f"{channel:02X}" for channel in particle.color[:3])

@@ -103,7 +103,7 @@ class Desk:
                 {
                     "name": o.name,
                     "radius": o.radius,
-                    "color": "#{:02x}{:02x}{:02x}".format(*o.color[:3]),
+                    "color": o.hex_color,
                     "threshold": self.thresholds[o.name],
                 }
                 for o in self.review.objects

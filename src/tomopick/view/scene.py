@@ -135,7 +135,7 @@ class Scene:
                 state.layers[particle.name] = ng.LocalAnnotationLayer(
                     space,
                     annotation_properties=[{"id": "score", "type": "float32", "default": 2}],
-                    annotation_color="#{:02x}{:02x}{:02x}".format(*particle.color[:3]),
+                    annotation_color=particle.hex_color,
                     shader=POINTS,
                     shader_controls={"threshold": thresholds.get(particle.name, 0.0)},
                     annotations=self._points(particle.name, places),
