@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "angstrom_from_centred",
     "angstrom_from_corner",
+    "angstrom_from_dynamo",
     "angstrom_from_imod",
     "angstrom_from_voxel",
     "centred_from_angstrom",
     "corner_from_angstrom",
+    "dynamo_from_angstrom",
     "imod_from_angstrom",
     "reflect_indices",
     "voxel_from_angstrom",
@@ -67,6 +69,18 @@ def imod_from_angstrom(xyz_angstrom: ArrayLike, spacing: float) -> Floats:
 def angstrom_from_imod(xyz_model: ArrayLike, spacing: float) -> Floats:
     """The inverse of `imod_from_angstrom`."""
     xyz: Floats = (_rows_of_three(xyz_model) - IMOD_ORIGIN) * spacing
+    return xyz
+
+
+def dynamo_from_angstrom(xyz_angstrom: ArrayLike, spacing: ArrayLike) -> Floats:
+    """Dynamo's coordinates (n, 3), xyz in voxels, which count from 1, of spacings for all or each (n,)."""
+    pixel: Floats = _rows_of_three(xyz_angstrom) / np.asarray(spacing, dtype=np.float64)[..., None] + 1
+    return pixel
+
+
+def angstrom_from_dynamo(xyz_pixel: ArrayLike, spacing: ArrayLike) -> Floats:
+    """The inverse of `dynamo_from_angstrom`."""
+    xyz: Floats = (_rows_of_three(xyz_pixel) - 1) * np.asarray(spacing, dtype=np.float64)[..., None]
     return xyz
 
 

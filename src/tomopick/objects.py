@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tomopick.errors import DataError
 
-__all__ = ["CZII_OBJECTS", "CZII_WEIGHTS", "ParticleObject", "check_objects", "distinct_color", "object_named"]
+__all__ = [
+    "CZII_OBJECTS",
+    "CZII_WEIGHTS",
+    "ParticleObject",
+    "check_objects",
+    "distinct_color",
+    "named_alone",
+    "object_named",
+]
 
 CZII_WEIGHTS = {
     "apo-ferritin": 1.0,
@@ -75,6 +83,18 @@ CZII_OBJECTS = tuple(
     )
 )
 """The six objects of the CZII challenge."""
+
+
+UNKNOWN_RADIUS = 50.0  # Angstrom
+
+
+def named_alone(names: Sequence[str]) -> tuple[ParticleObject, ...]:
+    """Objects to draw of which only names are known: CZII's radii, or 50 A, and a colour for each by its place."""
+    radii = {o.name: o.radius for o in CZII_OBJECTS}
+    return tuple(
+        ParticleObject(name=name, radius=radii.get(name, UNKNOWN_RADIUS), label=i + 1, color=distinct_color(i))
+        for i, name in enumerate(names)
+    )
 
 
 def check_objects(objects: Sequence[ParticleObject]) -> tuple[ParticleObject, ...]:

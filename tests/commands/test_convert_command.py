@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import starfile
@@ -38,6 +40,25 @@ def test_a_project_brings_its_annotations_and_sizes(succeed, refuse, phantom, tr
     assert_same(read_picks(tmp_path / "a.star"), truth)
     refuse("convert", phantom, tmp_path / "b.star", says=("no picks by user 'tomopick'",))
     assert not (tmp_path / "b.star").exists()
+
+
+def test_views_for_other_programs_point_to_the_tomogram(succeed, refuse, phantom, lab, tmp_path):
+    given = ["--tomograms", lab, "--runs", "SIM_0"]
+    (tmp_path / "out").mkdir()
+    succeed("convert", phantom / "truth.csv", tmp_path / "out" / "a.cxc", *given)
+    assert 'open "../lab/SIM_0.mrc"' in (tmp_path / "out" / "a.cxc").read_text().splitlines()
+    link = "zarr://https://example.org/a.zarr"
+    succeed("convert", phantom / "truth.csv", tmp_path / "a.json", *given, "--link", link)
+    assert json.loads((tmp_path / "a.json").read_text())["layers"][0]["source"] == [{"url": link}]
+    refuse(
+        "convert", phantom / "truth.csv", tmp_path / "b.json", "--runs", "SIM_0", "--voxel-spacing", 10, "--link", link,
+        says=("--tomograms",),
+    )  # fmt: skip
+
+
+def test_what_a_table_loses_is_said(succeed, phantom, tmp_path):
+    told = succeed("convert", phantom / "truth.csv", tmp_path / "a.tbl", "--tomograms", phantom)
+    assert "Dynamo table keeps no names of objects" in " ".join(told.err.split())
 
 
 def test_what_is_missing_is_said(refuse, phantom, tmp_path):

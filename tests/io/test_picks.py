@@ -31,7 +31,10 @@ def assert_same(found: Picks, wanted: Picks) -> None:
     np.testing.assert_allclose(found.euler(), wanted.euler(), atol=1e-3)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form.several], ids=lambda f: f.name)
+READ = [form for form in FORMATS if form.read is not None]
+
+
+@pytest.mark.parametrize("form", [form for form in READ if form.several], ids=lambda f: f.name)
 @pytest.mark.parametrize("geometry", [{"tomogram_sizes": ODD}, {"spacing": 10.012}], ids=["centred", "pixels"])
 @pytest.mark.parametrize("angles", [True, False], ids=["angles", "no angles"])
 def test_every_format_carries_what_it_says(form, geometry, angles, tmp_path: Path):
@@ -39,12 +42,14 @@ def test_every_format_carries_what_it_says(form, geometry, angles, tmp_path: Pat
     path = tmp_path / f"picks{form.extension}"
     write_picks(path, picks, **geometry)
     assert form.scores
-    assert_same(
-        read_picks(path), picks if form.angles else two_runs(False)
-    )  # nothing but the file is needed to read it
+    wanted = picks if form.angles else two_runs(False)
+    if not form.objects:
+        numbers = {name: f"class-{i}" for i, name in enumerate(picks.objects, start=1)}
+        wanted = Picks(wanted.table.assign(object=wanted.table["object"].map(numbers)))
+    assert_same(read_picks(path), wanted)  # nothing but the file is needed to read it
 
 
-@pytest.mark.parametrize("form", FORMATS, ids=lambda f: f.name)
+@pytest.mark.parametrize("form", READ, ids=lambda f: f.name)
 def test_no_picks_survive_as_no_picks(form, tmp_path: Path):
     path = tmp_path / f"picks{form.extension}"
     write_picks(path, Picks.empty(), spacing=10)
@@ -285,7 +290,7 @@ def test_star_without_a_size_says_what_to_pass(tmp_path: Path):
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda f: f.name)
 def test_missing_file_and_folder(form, tmp_path: Path):
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="cannot read" if form.read else "is not read"):
         read_picks(tmp_path / f"none{form.extension}")
     with pytest.raises(DataError, match="cannot write"):
         write_picks(tmp_path / "none" / f"p{form.extension}", Picks.of("a", "b", [[1, 2, 3]]), spacing=1)

@@ -18,7 +18,7 @@ def convert(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="By its ending: .csv, .star, .cmm, .mod or .ndjson.",
+            help="By its ending: .csv, .star, .cmm, .mod, .ndjson, .tbl, .cxc, .json or .url.",
         ),
     ],
     tomograms: Annotated[
@@ -31,11 +31,17 @@ def convert(
     annotated: Annotations = False,
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels of --voxel-spacing, not centred.")] = False,
     runs: Runs = None,
+    link: Annotated[
+        str | None,
+        typer.Option(help="Where ChimeraX or neuroglancer finds the tomogram, as in zarr://https://..."),
+    ] = None,
 ) -> None:
     """Write picks in another format, which the name of OUT tells. Coordinates are kept; scores where it can.
 
     `.csv` is the CZII submission form, `.star` RELION's, `.cmm` ChimeraX markers, `.mod` an IMOD model and `.ndjson`
-    points of the CryoET Data Portal; the last two are of one tomogram each.
+    points of the CryoET Data Portal, `.tbl` a Dynamo table with its map of tomograms beside it as `.doc`. `.cxc` is a
+    script for ChimeraX with its markers beside it, `.json` a state of neuroglancer, and `.url` a link that holds that
+    state. Of these only CSV, STAR, markers and tables hold several tomograms.
 
     Examples:
 
@@ -44,11 +50,13 @@ def convert(
     `tomopick convert picks.star picks.cmm --tomograms tomograms/`, to open with the tomogram in ChimeraX
 
     `tomopick convert picks.csv TS_1.mod --tomograms tomograms/ --runs TS_1`, for `3dmod TS_1.mrc TS_1.mod`
+
+    `tomopick convert picks.csv TS_1.cxc --tomograms TS_1.mrc --runs TS_1`, for `chimerax TS_1.cxc`
     """
     from tomopick.commands.convert import convert_picks
     from tomopick.commands.sources import split_names
 
     convert_picks(
         source, target, tomograms=tomograms or [], kind=tomogram, spacing=voxel_spacing, object_name=object_name,
-        annotated=annotated, pixels=pixels, runs=split_names(runs),
+        annotated=annotated, pixels=pixels, runs=split_names(runs), place=link,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def convert_picks(
     annotated: bool,
     pixels: bool,
     runs: Sequence[str] | None = None,
+    place: str | None = None,
 ) -> Picks:
     """Read picks of a file or a project and write them in the format that the target's name tells.
 
@@ -38,6 +40,7 @@ def convert_picks(
         annotated: of a project, its annotations rather than what tomopick picked.
         pixels: write STAR in pixels of the spacing instead of centred.
         runs: only these.
+        place: the file or address by which ChimeraX or neuroglancer opens the tomogram; a tomogram's own by default.
 
     Raises:
         DataError: something cannot be read or written, or a size is needed that is not given.
@@ -45,7 +48,7 @@ def convert_picks(
     form = picks_format(target)
     given = [*tomograms, *([source] if is_project(source) else [])]
     sources = tomograms_of(given, kind, spacing, spacing or 10.0, None) if given else []
-    sizes = {one.name: TomogramSize.of(one.open()) for one in sources} or None
+    sizes = {one.name: TomogramSize.of(one.open(), place or _from(target, one.file)) for one in sources} or None
     if is_project(source):
         picks = picks_of(source, annotated=annotated)
     else:
@@ -57,6 +60,8 @@ def convert_picks(
         picks = picks.in_runs(runs)
     if not form.several and len(picks.runs) > 1:
         raise DataError(f"a file of {form.name} is of one tomogram: choose one of {', '.join(picks.runs)} with --runs")
+    if place is not None and sizes is None:
+        raise DataError("--link tells where others find a tomogram: name yours, too, with --tomograms")
     if pixels and spacing is None:
         raise DataError("--pixels needs the size of a pixel: add --voxel-spacing")
     if not form.angstrom and sizes is None and spacing is None:
@@ -65,9 +70,20 @@ def convert_picks(
         notice(f"{target} is in pixels of {spacing:g} A; with --tomograms it would be in RELION 5's centred Angstrom")
     write_picks(target, picks, spacing=spacing, tomogram_sizes=None if pixels else sizes)
     lost = [
-        what for what, kept in (("angles", form.angles or not picks.has_angles), ("scores", form.scores)) if not kept
+        what
+        for what, kept in (
+            ("names of objects", form.objects),
+            ("angles", form.angles or not picks.has_angles),
+            ("scores", form.scores),
+        )
+        if not kept
     ]
     if lost:
         notice(f"{form.name} keeps no {' and no '.join(lost)}: they are left out")
     out.print(f"{target}: {len(picks)} picks", highlight=False, markup=False, soft_wrap=True)
     return picks
+
+
+def _from(target: Path, file: Path | None) -> str | None:
+    """The way from the folder of the file that is written to a tomogram's."""
+    return None if file is None else Path(os.path.relpath(file.resolve(), target.resolve().parent)).as_posix()

@@ -37,6 +37,7 @@ class Source:
     name: str
     open: Callable[[], Tomogram]
     project: Project | None = None
+    file: Path | None = None
 
 
 def held(tomogram: Tomogram) -> Tomogram:
@@ -110,7 +111,7 @@ def _of_file(path: Path, spacing: float | None) -> Source:
     name = path.name
     for ending in (".zarr", ".ome", ".h5", ".hdf5", ".hdf", ".mrc", ".rec", ".map"):
         name = name.removesuffix(ending)
-    return Source(name, lambda: read_tomogram(path, spacing))
+    return Source(name, lambda: read_tomogram(path, spacing), file=path)
 
 
 def _of_project(

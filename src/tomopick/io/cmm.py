@@ -10,12 +10,11 @@ import pandas as pd
 
 from tomopick.atomic import replacing
 from tomopick.errors import DataError
-from tomopick.objects import CZII_OBJECTS, distinct_color
+from tomopick.objects import named_alone
 from tomopick.picks import Picks
 
 __all__ = ["read_cmm", "write_cmm"]
 
-RADIUS = 50.0  # Angstrom of a marker of an object whose size is not known
 SEPARATOR = ": "
 
 
@@ -29,13 +28,13 @@ def write_cmm(path: Path, picks: Picks) -> None:
     Raises:
         DataError: the file cannot be written; an old one survives.
     """
-    radii = {o.name: o.radius for o in CZII_OBJECTS}
+    particles = {o.name: o for o in named_alone(picks.objects)}
     root = ET.Element("marker_sets")
     for run, name in picks.table[["run", "object"]].drop_duplicates().itertuples(index=False):
         part = picks.where(str(run), str(name))
         group = ET.SubElement(root, "marker_set", name=f"{run}{SEPARATOR}{name}")
-        red, green, blue = (f"{c / 255:.4g}" for c in distinct_color(picks.objects.index(str(name)))[:3])
-        look = {"r": red, "g": green, "b": blue, "radius": f"{radii.get(str(name), RADIUS):g}"}
+        red, green, blue = (f"{c / 255:.4g}" for c in particles[str(name)].color[:3])
+        look = {"r": red, "g": green, "b": blue, "radius": f"{particles[str(name)].radius:g}"}
         for number, (xyz, score) in enumerate(zip(part.xyz(), part.scores(), strict=True), start=1):
             place = dict(zip("xyz", (f"{v:.4f}" for v in xyz), strict=True))
             ET.SubElement(group, "marker", {"id": str(number), **place, **look, "score": f"{score:.6g}"})

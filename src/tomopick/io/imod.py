@@ -9,13 +9,12 @@ import numpy as np
 from tomopick.atomic import replacing
 from tomopick.errors import DataError, reason
 from tomopick.geometry import angstrom_from_imod, imod_from_angstrom
-from tomopick.objects import CZII_OBJECTS, distinct_color
+from tomopick.objects import named_alone
 from tomopick.picks import Picks
 
 __all__ = ["read_imod", "write_imod"]
 
 ANGSTROM = -10  # IMOD's code for the unit of a model's pixel size
-RADIUS = 50.0  # Angstrom of a sphere about an object whose size is not known
 
 
 def write_imod(path: Path, picks: Picks, spacing: float) -> None:
@@ -34,15 +33,14 @@ def write_imod(path: Path, picks: Picks, spacing: float) -> None:
 
     if len(picks.runs) > 1:
         raise DataError(f"{path}: an IMOD model is of one tomogram, and these picks are of {', '.join(picks.runs)}")
-    radii = {o.name: o.radius for o in CZII_OBJECTS}
     objects = []
-    for i, name in enumerate(picks.objects):
-        red, green, blue = (c / 255 for c in distinct_color(i)[:3])
+    for particle in named_alone(picks.objects):
+        red, green, blue = (c / 255 for c in particle.color[:3])
         header = ObjectHeader(
-            name=name, red=red, green=green, blue=blue, flags=ObjectFlags(scattered=True),
-            pdrawsize=round(radii.get(name, RADIUS) / spacing),
+            name=particle.name, red=red, green=green, blue=blue, flags=ObjectFlags(scattered=True),
+            pdrawsize=round(particle.radius / spacing),
         )  # fmt: skip
-        points = imod_from_angstrom(picks.where(name=name).xyz(), spacing)
+        points = imod_from_angstrom(picks.where(name=particle.name).xyz(), spacing)
         objects.append(Object(header=header, contours=[Contour(points=points)]))
     model = ImodModel(header=ModelHeader(pixelsize=spacing, units=ANGSTROM), objects=objects)
     with replacing(path) as temporary:

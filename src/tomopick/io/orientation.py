@@ -1,4 +1,4 @@
-"""Euler angles as RELION writes them, and the rotation matrices that copick keeps."""
+"""Euler angles as RELION and Dynamo write them, and the rotation matrices that copick keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tomopick.errors import DataError
 
-__all__ = ["euler_from_rotation", "rotation_from_euler"]
+__all__ = ["dynamo_from_euler", "euler_from_dynamo", "euler_from_rotation", "rotation_from_euler"]
 
 Floats = NDArray[np.float64]
 
@@ -47,3 +47,29 @@ def euler_from_rotation(rotation: ArrayLike) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # SciPy warns where tilt is 0 or 180; said above
         return np.asarray(Rotation.from_matrix(matrices).inv().as_euler("ZYZ", degrees=True))
+
+
+def dynamo_from_euler(euler: ArrayLike) -> Floats:
+    """Dynamo's tdrot, tilt, narot (n, 3) in degrees of RELION's angles (n, 3).
+
+    They turn the tomogram onto the particle by tdrot about z, tilt about x and narot about z, about axes that stay.
+    Where tilt is 0 or 180, narot is 0.
+    """
+    from scipy.spatial.transform import Rotation
+
+    matrices = rotation_from_euler(euler)
+    if not len(matrices):
+        return np.zeros((0, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as in `euler_from_rotation`
+        return np.asarray(Rotation.from_matrix(matrices).inv().as_euler("zxz", degrees=True))
+
+
+def euler_from_dynamo(angles: ArrayLike) -> Floats:
+    """The inverse of `dynamo_from_euler`."""
+    from scipy.spatial.transform import Rotation
+
+    given = np.asarray(angles, dtype=np.float64).reshape(-1, 3)
+    if not len(given):
+        return np.zeros((0, 3))
+    return euler_from_rotation(Rotation.from_euler("zxz", given, degrees=True).inv().as_matrix())

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from tomopick.errors import DataError
+from tomopick.io.chimerax import write_cxc
 from tomopick.io.cmm import read_cmm, write_cmm
 from tomopick.io.csv import read_csv, write_csv
+from tomopick.io.dynamo import read_dynamo, write_dynamo
 from tomopick.io.imod import read_imod, write_imod
 from tomopick.io.ndjson import read_ndjson, write_ndjson
+from tomopick.io.neuroglancer_state import write_link, write_state
 from tomopick.io.star import TomogramSize
 from tomopick.io.star_picks import read_star, write_star
 from tomopick.picks import Picks
@@ -41,21 +44,24 @@ class PicksFormat:
 
     Attributes:
         extension: how its files' names end, in lower case.
+        read: None for what is only written, as other programs' views of a tomogram are.
         scores: whether scores survive.
         angles: whether Euler angles survive.
         angstrom: whether coordinates are in Angstrom from the first voxel; otherwise a pixel size or the tomograms'
             sizes are needed to write it.
         several: whether one file can hold picks of several runs.
+        objects: whether the names of objects survive.
     """
 
     name: str
     extension: str
-    read: Reader
+    read: Reader | None
     write: Writer
     scores: bool
     angles: bool
     angstrom: bool
     several: bool = True
+    objects: bool = True
 
 
 def _read_csv(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
@@ -87,7 +93,7 @@ def _read_imod(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, 
 
 
 def _write_imod(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
-    write_imod(path, picks, _known_step(path, picks, spacing, tomogram_sizes))
+    write_imod(path, picks, _known_step(path, _run(picks), spacing, tomogram_sizes))
 
 
 def _read_ndjson(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
@@ -98,7 +104,45 @@ def _read_ndjson(path: Path, spacing: float | None, tomogram_sizes: Sizes | None
 
 
 def _write_ndjson(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
-    write_ndjson(path, picks, _known_step(path, picks, spacing, tomogram_sizes))
+    write_ndjson(path, picks, _known_step(path, _run(picks), spacing, tomogram_sizes))
+
+
+def _read_dynamo(path: Path, spacing: float | None, tomogram_sizes: Sizes | None, object_name: str | None) -> Picks:
+    return read_dynamo(path, spacing=spacing, object_name=object_name)
+
+
+def _write_dynamo(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    steps = {run: _known_step(path, run, spacing, tomogram_sizes) for run in picks.runs}
+    write_dynamo(path, picks, steps)
+
+
+def _write_cxc(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    write_cxc(path, picks, _place(picks, tomogram_sizes))
+
+
+def _write_state(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    step = _known_step(path, _run(picks), spacing, tomogram_sizes)
+    write_state(path, picks, step, _address(picks, tomogram_sizes))
+
+
+def _write_link(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> None:
+    step = _known_step(path, _run(picks), spacing, tomogram_sizes)
+    write_link(path, picks, step, _address(picks, tomogram_sizes))
+
+
+def _run(picks: Picks) -> str:
+    return next(iter(picks.runs), "")
+
+
+def _place(picks: Picks, tomogram_sizes: Sizes | None) -> str | None:
+    size = (tomogram_sizes or {}).get(_run(picks))
+    return size.place if size else None
+
+
+def _address(picks: Picks, tomogram_sizes: Sizes | None) -> str | None:
+    """Where neuroglancer finds the tomogram: it reads addresses, not files."""
+    place = _place(picks, tomogram_sizes)
+    return place if place and "://" in place else None
 
 
 def _step(run: str, spacing: float | None, tomogram_sizes: Sizes | None) -> float | None:
@@ -106,13 +150,13 @@ def _step(run: str, spacing: float | None, tomogram_sizes: Sizes | None) -> floa
     return spacing or (size.pixel_size if size else None)
 
 
-def _known_step(path: Path, picks: Picks, spacing: float | None, tomogram_sizes: Sizes | None) -> float:
-    """The voxel spacing of the picks' tomogram.
+def _known_step(path: Path, run: str, spacing: float | None, tomogram_sizes: Sizes | None) -> float:
+    """The voxel spacing of a run's tomogram.
 
     Raises:
         DataError: nothing tells it.
     """
-    step = _step(next(iter(picks.runs), ""), spacing, tomogram_sizes)
+    step = _step(run, spacing, tomogram_sizes)
     if step is None:
         raise DataError(f"{path} needs the tomogram's voxel spacing: name its tomogram, or pass --voxel-spacing")
     return step
@@ -134,6 +178,16 @@ FORMATS = (
         angles=True,
         angstrom=False,
         several=False,
+    ),
+    PicksFormat(
+        "Dynamo table", ".tbl", _read_dynamo, _write_dynamo, scores=True, angles=True, angstrom=False, objects=False
+    ),
+    PicksFormat("ChimeraX script", ".cxc", None, _write_cxc, scores=True, angles=False, angstrom=True, several=False),
+    PicksFormat(
+        "neuroglancer state", ".json", None, _write_state, scores=True, angles=False, angstrom=False, several=False
+    ),
+    PicksFormat(
+        "neuroglancer link", ".url", None, _write_link, scores=True, angles=False, angstrom=False, several=False
     ),
 )
 """Every file format for picks; a new one is a module and a row here."""
@@ -160,7 +214,7 @@ def read_picks(
     tomogram_sizes: Sizes | None = None,
     object_name: str | None = None,
 ) -> Picks:
-    """The picks of a CSV or STAR file, xyz in Angstrom from the centre of the first voxel.
+    """The picks of a file, xyz in Angstrom from the centre of the first voxel.
 
     Args:
         path: a file whose extension tells its format.
@@ -172,7 +226,10 @@ def read_picks(
     Raises:
         DataError: the file cannot be read or lacks what is needed; the message says where and what to do.
     """
-    return picks_format(path).read(Path(path), spacing, tomogram_sizes, object_name)
+    form = picks_format(path)
+    if form.read is None:
+        raise DataError(f"{path}: a {form.name} is for other programs to show, and is not read")
+    return form.read(Path(path), spacing, tomogram_sizes, object_name)
 
 
 def write_picks(
@@ -182,7 +239,7 @@ def write_picks(
     spacing: float | None = None,
     tomogram_sizes: Sizes | None = None,
 ) -> None:
-    """Write picks to a CSV or STAR file, whole or not at all.
+    """Write picks to a file, whole or not at all.
 
     Args:
         path: the file; its extension tells the format. STAR files hold RELION 5's centred coordinates where

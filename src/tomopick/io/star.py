@@ -39,16 +39,20 @@ class TomogramSize:
     """How large a tomogram is: `xyz` pixels along x, y and z, each of `pixel_size` Angstrom.
 
     RELION 5 counts coordinates from the middle of a tomogram, and gives its size in unbinned tilt-series pixels.
+
+    Attributes:
+        place: the file or address by which other programs open the tomogram; None where it has none.
     """
 
     xyz: tuple[float, float, float]
     pixel_size: float
+    place: str | None = None
 
     @classmethod
-    def of(cls, tomogram: Tomogram) -> Self:
+    def of(cls, tomogram: Tomogram, place: str | None = None) -> Self:
         """The size of a tomogram, in its own voxels."""
         z, y, x = tomogram.shape
-        return cls((x, y, z), tomogram.spacing)
+        return cls((x, y, z), tomogram.spacing, place)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.geometry import angstrom_from_corner, corner_from_angstrom
+from tomopick.io.neuroglancer_state import GREY, coordinate_space, point, points_layer
 from tomopick.io.score_maps import SavedScores
 from tomopick.objects import ParticleObject
 from tomopick.tomogram import Tomogram
@@ -23,18 +24,6 @@ LOOPBACK = "127.0.0.1"
 
 ADDING = "control+mousedown0"
 """What adds a pick in the slices."""
-
-POINTS = """
-#uicontrol float threshold slider(min=0, max=1, default=0)
-void main() {
-  if (prop_score() < threshold) discard;
-  setColor(vec4(defaultColor(), 0.15));
-  setPointMarkerSize(14.0);
-  setPointMarkerBorderWidth(2.0);
-  setPointMarkerBorderColor(defaultColor());
-}
-"""
-"""Rings about picks; those below the slider are not drawn. Added ones have a score of 2."""
 
 OVERLAY = """
 #uicontrol invlerp normalized
@@ -120,25 +109,18 @@ class Scene:
         import neuroglancer as ng
 
         self.spacing = tomogram.spacing
-        nm = tomogram.spacing / 10
-        space = ng.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=[nm] * 3)
-        stored = ng.CoordinateSpace(names=["z", "y", "x"], units="nm", scales=[nm] * 3)
         with self.viewer.txn() as state:
-            state.dimensions = space
+            state.dimensions = coordinate_space(tomogram.spacing)
             state.layers.clear()
             state.layers["tomogram"] = ng.ImageLayer(
-                source=ng.LocalVolume(_Served(tomogram), dimensions=stored),
-                shader="#uicontrol invlerp normalized\nvoid main() { emitGrayscale(normalized()); }",
+                source=ng.LocalVolume(_Served(tomogram), dimensions=coordinate_space(tomogram.spacing, "zyx")),
+                shader=GREY,
                 shader_controls={"normalized": {"range": list(grey)}},
             )
             for particle in self.objects:
-                state.layers[particle.name] = ng.LocalAnnotationLayer(
-                    space,
-                    annotation_properties=[{"id": "score", "type": "float32", "default": 2}],
-                    annotation_color=particle.hex_color,
-                    shader=POINTS,
-                    shader_controls={"threshold": thresholds.get(particle.name, 0.0)},
-                    annotations=self._points(particle.name, places),
+                threshold = thresholds.get(particle.name, 0.0)
+                state.layers[particle.name] = points_layer(
+                    tomogram.spacing, particle.hex_color, self._points(particle.name, places), threshold
                 )
             state.position = [n / 2 for n in tomogram.shape[::-1]]
             state.cross_section_scale = max(tomogram.shape) / 450
@@ -155,7 +137,7 @@ class Scene:
                 del state.layers["scores"]
             if saved is None or name not in saved.objects:
                 return
-            space = ng.CoordinateSpace(names=["z", "y", "x"], units="nm", scales=[saved.spacing / 10] * 3)
+            space = coordinate_space(saved.spacing, "zyx")
             # grid points and voxels have their first centre in common, and neuroglancer counts from corners
             apart = 0.5 * self.spacing / saved.spacing - 0.5
             source = ng.LayerDataSource(
@@ -186,15 +168,7 @@ class Scene:
     def _points(self, name: str, places: Sequence[Place]) -> list[dict[str, Any]]:
         shown = [p for p in places if p.object == name and p.verdict != "rejected"]
         centres = corner_from_angstrom([p.xyz for p in shown], self.spacing)
-        return [
-            {
-                "type": "point",
-                "id": str(place.index),
-                "point": centre.tolist(),
-                "props": [2.0 if np.isnan(place.score) else place.score],
-            }
-            for place, centre in zip(shown, centres, strict=True)
-        ]
+        return [point(place.index, centre, place.score) for place, centre in zip(shown, centres, strict=True)]
 
     def _add(self, event: Any, add: Add) -> None:
         if event.mouse_position is None:
