@@ -88,6 +88,7 @@ def write_report(
     histories: Sequence[pd.DataFrame] = (),
     memory: pd.DataFrame | None = None,
     model_card: Mapping[str, object] | None = None,
+    times: Mapping[str, str] | None = None,
     baseline: Evaluation | None = None,
 ) -> Path:
     """Write one HTML file with everything in it: pictures, tables, style. A section without input is left out.
@@ -103,6 +104,7 @@ def write_report(
         histories: training logs, as `tomopick.plots.plot_training` takes them.
         memory: memory by layer, as `tomopick.plots.plot_memory` takes it.
         model_card: what to say about the model, in order; mappings inside are flattened.
+        times: how long each thing took.
         baseline: the evaluation of another picker on the same truth, for comparison.
 
     Returns:
@@ -124,8 +126,10 @@ def write_report(
         sections.append(_section("Training", _figure(draw, "Loss by epoch")))
     if memory is not None:
         sections.append(_memory(memory))
+    if times:
+        sections.append(_section("Run time", _words(times, "what")))
     if model_card:
-        sections.append(_model_card(model_card))
+        sections.append(_section("Model card", _words(_flat(model_card), "field")))
     return write_replacing(path, _page(title, sections).encode())
 
 
@@ -363,8 +367,8 @@ def _flat(card: Mapping[str, object], before: str = "") -> dict[str, str]:
     return rows
 
 
-def _model_card(card: Mapping[str, object]) -> str:
-    rows = _flat(card)
-    frame = pd.DataFrame({"value": list(rows.values())}, index=list(rows)).rename_axis(columns="field")
+def _words(rows: Mapping[str, str], heading: str) -> str:
+    """A table of two columns of words."""
+    frame = pd.DataFrame({"value": list(rows.values())}, index=list(rows)).rename_axis(columns=heading)
     with pd.option_context("display.max_colwidth", None):
-        return _section("Model card", _table(frame, "words"))
+        return _table(frame, "words")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tomopick.atomic import replacing
+from tomopick.commands.journal import picking_seconds
 from tomopick.commands.screen import notice, out, table
 from tomopick.commands.sources import is_project, objects_for, picks_of, project_at, tomograms_of
 from tomopick.errors import DataError
@@ -222,4 +223,13 @@ def report_files(
         histories=histories,
         memory=memory_of(model) if model else None,
         model_card=card_of(model) if model else None,
+        times=_times(picks_path, shown, histories),
     )
+
+
+def _times(picks_path: Path, runs: Sequence[str], histories: Sequence[pd.DataFrame]) -> dict[str, str]:
+    """What took how long, as far as files beside the picks and the training's log tell."""
+    told = {f"picking {run}": f"{s:g} s" for run, s in picking_seconds(picks_path).items() if run in runs}
+    for history in histories:
+        told["training"] = f"{history['minutes'].iloc[-1]:.1f} minutes, {len(history)} epochs"
+    return told

@@ -14,7 +14,7 @@ from tomopick.errors import DataError
 from tomopick.io.picks import TomogramSize, read_picks
 from tomopick.picks import Picks
 
-__all__ = ["Journal", "ModelRecord", "file_digest"]
+__all__ = ["Journal", "ModelRecord", "file_digest", "picking_seconds"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Journal:
         options: everything else that decides what is picked, as JSON can hold it.
         sizes: of each finished tomogram, by its name.
         counts: of the picks of each finished tomogram.
+        seconds: that each of them took.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Journal:
     options: dict[str, Any]
     sizes: dict[str, TomogramSize] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def beside(cls, picks_file: Path, models: Sequence[ModelRecord], options: dict[str, Any], overwrite: bool) -> Self:
@@ -59,7 +61,7 @@ class Journal:
         Raises:
             DataError: the picks file was made in another way, or not by this command; the journal is damaged.
         """
-        path = picks_file.with_name(f"{picks_file.name}.progress.json")
+        path = _beside(picks_file)
         journal = cls(path, models, options)
         if overwrite or not picks_file.exists():
             return journal
@@ -72,6 +74,7 @@ class Journal:
                 )
             journal.sizes = {k: TomogramSize(tuple(v["xyz"]), v["pixel_size"]) for k, v in stored["sizes"].items()}
             journal.counts = stored["counts"]
+            journal.seconds = stored.get("seconds", {})
         except FileNotFoundError as error:
             raise DataError(
                 f"{picks_file} exists and was not written by this command; add --overwrite to replace it, "
@@ -111,10 +114,24 @@ class Journal:
             "models": [asdict(model) for model in self.models],
             "options": self.options,
             "counts": self.counts,
+            "seconds": self.seconds,
             "sizes": {name: asdict(size) for name, size in self.sizes.items()},
         }
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(stored, indent=1))
+
+
+def _beside(picks_file: Path) -> Path:
+    return picks_file.with_name(f"{picks_file.name}.progress.json")
+
+
+def picking_seconds(picks_file: Path) -> dict[str, float]:
+    """How long each tomogram took, by its name; nothing where no journal beside the picks file tells."""
+    try:
+        stored = json.loads(_beside(picks_file).read_text())["seconds"]
+        return {str(name): float(seconds) for name, seconds in stored.items()}
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def file_digest(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -182,8 +183,10 @@ def _notice_absent(team: _Team, picks: dict[str, Picks], options: PickOptions) -
 def _check(picks_file: Path, options: PickOptions) -> None:
     """What must not come to light only after an hour of computing: the options, and whether the file can be written."""
     form = picks_format(picks_file)
-    if not form.several:
-        raise TomopickError(f"a file of {form.name} is of one tomogram: write .csv or .star, and `tomopick convert` it")
+    if not form.several or not form.objects or form.read is None:
+        raise TomopickError(
+            f"a {form.name} cannot keep all that is picked: write .csv or .star, and `tomopick convert` it"
+        )
     chosen_dtype(options.dtype, options.device)
     if options.threshold is not None and options.expected_precision is not None:
         raise TomopickError("--threshold and --precision both say which picks to keep; give one of them")
@@ -259,6 +262,7 @@ def _pick_one(
             raise DataError(f"mask {options.mask} is {tuple(mask.shape)} voxels, {source.name} is {tomogram.shape}")
     objects = [o.name for o in together.objects]
     thresholds = None if options.threshold is None else dict.fromkeys(objects, options.threshold)
+    started = time.monotonic()
     with _saving(scores, together.objects) as save, progress_bar(label) as tell:
         found = pick(
             together.models,
@@ -279,6 +283,7 @@ def _pick_one(
         )
     journal.sizes[source.name] = size
     journal.counts[source.name] = len(found)
+    journal.seconds[source.name] = round(time.monotonic() - started, 1)
     return found
 
 
