@@ -99,20 +99,27 @@ def pick_widget() -> Any:
     from napari.types import LayerDataTuple
     from napari.utils.notifications import show_error
 
-    @magicgui(  # type: ignore[untyped-decorator]
-        call_button="Pick",
-        model={"filter": f"*{MODEL}", "tooltip": "A model of tomopick train"},
-        voxel_spacing={"tooltip": "Angstrom; 0 takes the layer's scale", "max": 100.0},
-    )
-    def picking(tomogram: Image, model: Path, voxel_spacing: float = 0.0) -> FunctionWorker[list[LayerDataTuple]]:
+    def picking(tomogram: Any, model: Path, voxel_spacing: float = 0.0) -> Any:
         spacing = voxel_spacing or float(tomogram.scale[-1])
 
         @thread_worker(  # type: ignore[untyped-decorator]
             connect={"errored": lambda error: show_error(str(error))}, progress={"total": 0}
         )
-        def working() -> list[LayerDataTuple]:
-            return [LayerDataTuple(layer) for layer in pick_layers(tomogram.data, spacing, model, tomogram.name)]
+        def working() -> list[Layer]:
+            return pick_layers(tomogram.data, spacing, model, tomogram.name)
 
         return working()
 
-    return picking
+    # magicgui makes an entry for each type, and cannot look up names that are imported in a function
+    picking.__annotations__ = {
+        "tomogram": Image,
+        "model": Path,
+        "voxel_spacing": float,
+        "return": FunctionWorker[list[LayerDataTuple]],
+    }
+    return magicgui(
+        picking,
+        call_button="Pick",
+        model={"filter": f"*{MODEL}", "tooltip": "A model of tomopick train"},
+        voxel_spacing={"tooltip": "Angstrom; 0 takes the layer's scale", "max": 100.0},
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from tomopick.io.mrc import write_mrc
 from tomopick.io.picks import FORMATS, write_picks
-from tomopick.napari_plugin import pick_layers, reader_of
+from tomopick.napari_plugin import pick_layers, pick_widget, reader_of
 from tomopick.picks import Picks
 
 PICKS = Picks.join(
@@ -42,9 +42,10 @@ def test_a_tomogram_lies_under_its_picks(tmp_path: Path):
     write_mrc(tmp_path / "TS_1.mrc", volume, 10.0)
     write_picks(tmp_path / "a.csv", Picks.of("TS_1", "ball", [[10.0, 20.0, 30.0]]))
     image, points = (napari.layers.Layer.create(*opened(tmp_path / name)[0]) for name in ("TS_1.mrc", "a.csv"))
-    place = points.data_to_world(points.data[0])
-    assert image.get_value(place, world=True) == 1
+    under = image.world_to_data(points.data_to_world(points.data[0]))
+    assert image.data[tuple(np.asarray(under).astype(int))] == 1
     assert tuple(image.scale) == (10.0,) * 3
+    assert image.units == points.units
 
 
 def test_a_model_gives_layers_for_its_objects_and_picks_a_layer(model: Path, phantom: Path):
@@ -58,6 +59,25 @@ def test_a_model_gives_layers_for_its_objects_and_picks_a_layer(model: Path, pha
     assert [attributes["name"] for _, attributes, _ in layers] == named
     for data, attributes, _ in layers:
         np.testing.assert_allclose(data[:, ::-1], picks.where(name=attributes["name"]).xyz())
+
+
+def test_the_widget_picks_a_layer_in_a_thread_of_its_own(model: Path, mrc_files: Path, monkeypatch):
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    napari = pytest.importorskip("napari")
+    pytest.importorskip("PyQt6")
+    from napari.qt import get_qapp
+    from qtpy.QtTest import QSignalSpy
+
+    get_qapp()
+    image = napari.layers.Layer.create(*opened(mrc_files / "SIM_0.mrc")[0])
+    worker = pick_widget()(image, model)
+    found: list = []
+    worker.returned.connect(found.append)
+    assert QSignalSpy(worker.signals.returned).wait(120_000)
+    expected = pick_layers(image.data, 10.0, model, image.name)
+    for (data, attributes, _), (wanted, as_wanted, _) in zip(found[0], expected, strict=True):
+        assert attributes["name"] == as_wanted["name"]
+        np.testing.assert_array_equal(data, wanted)
 
 
 def test_several_files_of_one_stack_are_left_to_others():

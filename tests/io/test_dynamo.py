@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tomopick.errors import DataError
+from tomopick.io.orientation import rotation_from_euler
 from tomopick.io.picks import TomogramSize, read_picks, write_picks
 from tomopick.picks import Picks
 
@@ -77,11 +78,11 @@ def test_what_is_no_table_is_refused(text: str, message: str, tmp_path: Path):
         read_picks(tmp_path / "a.tbl", spacing=10)
 
 
-def test_cryocat_reads_the_same_places(tmp_path: Path):
+def test_cryocat_reads_the_same_places_and_orientations(tmp_path: Path):
     cryomotl = pytest.importorskip("cryocat.cryomotl")
     write_picks(tmp_path / "a.tbl", PICKS, tomogram_sizes=SIZES)
     motl = cryomotl.DynamoMotl(str(tmp_path / "a.tbl"))
     table = motl.df.sort_values("score", ascending=False)
     np.testing.assert_allclose(table[["x", "y", "z"]].to_numpy(float), [[1, 1, 1], [11, 21, 6], [101, 2, 3]])
-    relion = cryomotl.RelionMotl(motl.df, version=3.1)
-    assert relion is not None
+    turned = np.array([one.as_matrix() for one in cryomotl.Motl(table).get_rotations()]).reshape(-1, 3, 3)
+    np.testing.assert_allclose(turned, rotation_from_euler(EULER), atol=1e-6)
