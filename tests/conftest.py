@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,10 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# pytest-xdist runs a process on each core: more threads than that wait for one another
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # a busy machine is slow, not wrong: nothing here is timed
 settings.register_profile("untimed", deadline=None)

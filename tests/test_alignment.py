@@ -53,7 +53,9 @@ def turned() -> tuple[np.ndarray, list[np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def aligned(turned) -> tuple[np.ndarray, np.ndarray]:
-    return align(turned[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tomopick.alignment.ROUNDS", (576, 576, 1728))
+        return align(turned[1])
 
 
 def test_orientations_are_found_up_to_one_that_is_common(turned, aligned):
@@ -74,7 +76,7 @@ def test_the_aligned_mean_shows_the_particle_and_the_plain_one_a_ball(turned, al
 
 
 def test_progress_and_a_single_subtomogram(turned, monkeypatch):
-    monkeypatch.setattr("tomopick.alignment.ROUNDS", (576, 576))
+    monkeypatch.setattr("tomopick.alignment.ROUNDS", (144, 144))
     told: list[float] = []
     found, mean = align(turned[1][:1], told.append)
     assert told == sorted(told)

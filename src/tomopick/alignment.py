@@ -113,11 +113,16 @@ def _restored(spectra: Tensor) -> Tensor:
 def _best(boxes: Tensor, reference: Tensor, tried: Matrices, seen: Tensor) -> NDArray[np.int64]:
     """For each box, the orientation of the reference that correlates best with it."""
     flat = boxes.flatten(1)
+    size = boxes.shape[-1]
+    axes = (-3, -2, -1)
+    # a mask of amplitudes asks nothing of phases: half the frequencies will do, with the first voxel as their origin
+    half = torch.fft.ifftshift(seen)[..., : size // 2 + 1]
     scores = []
     for first in range(0, len(tried), BATCH):
         # the transpose: in orientation R, voxel v shows what the reference has at R^-1 v
         looks = _turned(reference, tried[first : first + BATCH].transpose(0, 2, 1))
-        looks = _masked(_restored(_transformed(looks) * seen))
+        spectra = torch.fft.rfftn(looks, dim=axes) * half
+        looks = _masked(torch.fft.irfftn(spectra, s=(size,) * 3, dim=axes))
         scores.append(flat @ looks.flatten(1).T)
     return torch.cat(scores, dim=1).argmax(dim=1).numpy()
 
