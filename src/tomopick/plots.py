@@ -188,21 +188,30 @@ def plot_memory(rows: pd.DataFrame, target: Target) -> str:
     return "Memory by layer in MB: parameters, and activations as computed and as measured."
 
 
-def plot_means(volumes: Mapping[str, NDArray[np.float32]], spacing: float, target: Target) -> str:
+def plot_means(
+    volumes: Mapping[str, NDArray[np.float32]],
+    spacing: float,
+    target: Target,
+    aligned: Mapping[str, NDArray[np.float32]] | None = None,
+) -> str:
     """Draw the middle slices of mean subtomograms, xy above and xz below, all boxes to one scale.
 
     Args:
         volumes: cubes (zyx) by object.
         spacing: voxel spacing in Angstrom.
         target: path or binary file for the PNG.
+        aligned: means of aligned subtomograms, of the same objects in the same order, to draw below.
     """
     from matplotlib.figure import Figure
 
     widest = max(v.shape[0] for v in volumes.values())
-    figure = Figure(figsize=(1.9 * len(volumes) + 0.4, 4.2), layout="constrained")
+    bands = [volumes, aligned] if aligned else [volumes]
+    figure = Figure(figsize=(1.9 * len(volumes) + 0.4, 4.2 * len(bands)), layout="constrained")
     half = spacing * widest / 2
-    columns = figure.subplots(2, len(volumes), squeeze=False).T
-    for (name, volume), column in zip(volumes.items(), columns, strict=True):
+    rows = figure.subplots(2 * len(bands), len(volumes), squeeze=False)
+    columns = np.concatenate([rows[i : i + 2].T for i in range(0, len(rows), 2)])
+    drawn = [item for band in bands for item in band.items()]
+    for (name, volume), column in zip(drawn, columns, strict=True):
         middle = volume.shape[0] // 2
         low, high = np.percentile(volume, (0.5, 99.5))
         for axes, plane, across in zip(column, (volume[middle], volume[:, middle]), ("y", "z"), strict=True):
@@ -212,7 +221,8 @@ def plot_means(volumes: Mapping[str, NDArray[np.float32]], spacing: float, targe
             axes.set_xlabel(f"x{across}", fontsize=8)
         column[0].set_title(name, fontsize=8)
     save_figure(figure, target)
-    return f"Mean subtomograms, not aligned: slices through the middle, {2 * half:.0f} A wide; particles are dark."
+    how = "as they lie and, below, turned onto one another" if aligned else "not aligned"
+    return f"Mean subtomograms, {how}: slices through the middle, {2 * half:.0f} A wide; particles are dark."
 
 
 def plot_pr(curves: Mapping[str, PRCurve], objects: Sequence[ParticleObject], target: Target) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import mrcfile
 import numpy as np
+from scipy.ndimage import affine_transform
 
 import tomopick as tp
+from tomopick.io.orientation import rotation_from_euler
 from tomopick.subtomograms import complete, subtomograms
 
 
@@ -28,6 +30,31 @@ def test_means_and_stacks_are_those_of_the_subtomograms(succeed, phantom, tmp_pa
     assert f"apo-ferritin {len(expected)}".split() == next(
         line.split()[:2] for line in outcome.out.splitlines() if line.strip().startswith("apo-ferritin")
     )
+
+
+def test_aligned_means_come_with_the_angles_of_their_picks(succeed, phantom, tmp_path, monkeypatch):
+    monkeypatch.setattr("tomopick.alignment.ROUNDS", (144, 144))
+    words = ("average", phantom, "--picks", phantom / "truth.csv", "--out", tmp_path / "means", "--box", 130)
+    outcome = succeed(*words, "--align", "--runs", "SIM_0,SIM_1")
+    turned = tp.read_picks(tmp_path / "means" / "aligned.csv").where(name="apo-ferritin")
+    assert turned.has_angles
+    assert "turned onto one another" in " ".join(outcome.out.split())
+    # the plain mean of the same subtomograms, turned back by the angles in the file, or the wrong way
+    project = tp.open_project(phantom / "config.json")
+    right, wrong = np.zeros((13, 13, 13)), np.zeros((13, 13, 13))
+    for run in turned.runs:
+        here = turned.where(run=run)
+        boxes = subtomograms(project.tomogram(run, "wbp"), here, 14)
+        for box, turn in zip(boxes, rotation_from_euler(here.euler()), strict=True):
+            zyx = turn[::-1, ::-1]
+            for total, way in ((right, zyx), (wrong, zyx.T)):
+                total += affine_transform(box[1:, 1:, 1:], way, offset=6 - way @ np.full(3, 6), order=1)
+    with mrcfile.open(tmp_path / "means" / "apo-ferritin_aligned.mrc") as file:
+        mean = file.data[1:, 1:, 1:]
+    ball = sum(np.square(np.arange(-6, 7)).reshape(shape) for shape in ((-1, 1, 1), (-1, 1), -1)) <= 36
+    alike = [np.corrcoef(mean[ball], total[ball])[0, 1] for total in (right, wrong)]
+    assert alike[0] > 0.7
+    assert alike[0] > alike[1] + 0.1
 
 
 def test_an_object_without_a_whole_box_is_named(succeed, phantom, tmp_path):

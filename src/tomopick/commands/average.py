@@ -85,10 +85,8 @@ def average_picks(
         _sum(tomograms, kept, means, edges, step, folder if stacks else None)
     for name, mean in means.items():
         write_mrc(folder / f"{name}.mrc", mean.volume, step)
-    shown = {n: m.volume for n, m in means.items()}
-    if aligned:
-        shown |= _aligned(tomograms, kept, edges, list(means), step, folder)
-    caption = plot_means(shown, step, folder / "averages.png")
+    turned = _aligned(tomograms, kept, edges, list(means), step, folder) if aligned else None
+    caption = plot_means({n: m.volume for n, m in means.items()}, step, folder / "averages.png", turned)
     bare = [f"{o.name} ({len(picks.where(name=o.name))})" for o in chosen if o.name not in means]
     if bare:
         notice(f"left out, as no pick has its whole box in a tomogram (--box makes it smaller): {', '.join(bare)}")
