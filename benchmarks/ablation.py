@@ -55,6 +55,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "turned by 15 degrees": {"augmentation": {"turn": 15.0, "lean": 8.0, "scale": 0.08}},
     "size tiny": {"arguments": {"size": "tiny"}},
     "size base": {"arguments": {"size": "base"}},
+    "batch of 2": {"batch_size": 2},
     "crops of 96": {"positions": 48, "batch_size": 2},
     "crops of 48": {"positions": 24, "batch_size": 8},
     "SegResNet": {"model": "segresnet"},

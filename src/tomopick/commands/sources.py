@@ -32,7 +32,14 @@ IN_MEMORY = 4 * 2**30  # bytes of a tomogram as float32
 
 @dataclass(frozen=True)
 class Source:
-    """A tomogram that is opened when its turn comes, so that one that fails does not stop the others."""
+    """A tomogram that is opened when its turn comes, so that one that fails does not stop the others.
+
+    Attributes:
+        name: the run's.
+        open: opens it.
+        project: the project that it is in, where it is in one.
+        file: its file, where it is one of its own.
+    """
 
     name: str
     open: Callable[[], Tomogram]
