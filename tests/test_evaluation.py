@@ -203,6 +203,19 @@ def test_intervals_come_from_resampled_runs():
     assert evaluate(truth, truth, [SMALL], bootstrap=0).interval is None
 
 
+def test_an_object_that_a_resample_lacks_does_not_widen_intervals():
+    truth = Picks.join(
+        [*(Picks.of(run, "small", [[0, 0, 0]]) for run in "abcd"), Picks.of("a", "large", [[500, 0, 0]])]
+    )
+    perfect = evaluate(truth, truth, [SMALL, LARGE])
+    assert perfect.interval == (1.0, 1.0)
+    assert perfect.by_object["large"].score_interval == (1.0, 1.0)
+    # one that the truth does not hold at all scores 0, in each resample as in the whole
+    without = evaluate(truth.where(name="small"), truth.where(name="small"), [SMALL, LARGE])
+    assert without.interval == (without.score, without.score)
+    assert without.score < 1
+
+
 def test_the_score_does_not_depend_on_the_order_of_rows():
     rng = np.random.default_rng(1)
     truth = Picks.of("a", "large", rng.uniform(0, 200, (30, 3)))

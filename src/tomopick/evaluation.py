@@ -129,8 +129,8 @@ def evaluate(
         beta: weight of recall against precision.
         runs: the runs of the experiment, with or without true particles; None means the runs of the truth.
         thresholds: least score by object; objects not named keep all their picks.
-        bootstrap: resamples of the runs for the intervals, 0 for none. A resample without an object's particles scores
-            0 for it, so with few runs the intervals are wide.
+        bootstrap: resamples of the runs for the intervals, 0 for none. A resample that happens to lack an object's
+            particles says nothing of it, and leaves it out.
         seed: seed of the resampling.
 
     Raises:
@@ -222,9 +222,17 @@ def _intervals(
     times = np.random.default_rng(seed).multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=bootstrap)
     tp, fp, fn = np.einsum("br,orc->cbo", times, counts)
     values = f_beta(tp, fp, fn, beta)
+    # an object that no run holds counts in the score, as in every resample; one that only some hold is absent by chance
+    nowhere = counts[:, :, [0, 2]].sum(axis=(1, 2)) == 0
+    told = (tp + fn > 0) | nowhere
+    shares = np.where(told, weights, 0.0)
+    whole = shares.sum(axis=1)
+    scores = (values * shares).sum(axis=1)[whole > 0] / whole[whole > 0]
+    return [_interval(column[has]) for column, has in zip(values.T, told.T, strict=True)], _interval(scores)
 
-    def interval(samples: NDArray[np.float64]) -> Interval:
-        low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        return float(low), float(high)
 
-    return [interval(column) for column in values.T], interval(values @ weights / weights.sum())
+def _interval(samples: NDArray[np.float64]) -> Interval | None:
+    if not len(samples):
+        return None
+    low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
