@@ -21,6 +21,7 @@ ROUNDS = (576, 576, 576, 4608)  # orientations tried in each round: some 30, the
 TILT = 60.0  # degrees to which specimens are mostly tilted, about y
 LEAST = 0.05  # share of the subtomograms that must have seen a frequency for it to be evened out
 BATCH = 288
+AXES = (-3, -2, -1)
 Matrices = NDArray[np.float64]
 
 
@@ -52,11 +53,10 @@ def align(boxes: Sequence[Volume], progress: Callable[[float], None] | None = No
     edge = whole.shape[-1]
     size = min(SMALL, edge)
     small = _masked(_shrunk(whole, size))
-    seen = _seen(size)
-    reference, turns = small[:1], np.repeat(np.eye(3)[None], len(boxes), axis=0)
+    reference = small[:1]
     for number, count in enumerate(ROUNDS, start=1):
         tried = even_rotations(count)
-        turns = tried[_best(small, reference, tried, seen)]
+        turns = tried[_best(small, reference, tried)]
         reference = _masked(_mean(small, turns))
         if progress is not None:
             progress(number / (len(ROUNDS) + 1))
@@ -99,30 +99,27 @@ def _seen(size: int) -> Tensor:
 
 
 def _transformed(boxes: Tensor) -> Tensor:
-    axes = (-3, -2, -1)
-    spectra: Tensor = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(boxes, axes), dim=axes), axes)
+    spectra: Tensor = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(boxes, AXES), dim=AXES), AXES)
     return spectra
 
 
 def _restored(spectra: Tensor) -> Tensor:
-    axes = (-3, -2, -1)
-    boxes: Tensor = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(spectra, axes), dim=axes), axes).real
+    boxes: Tensor = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(spectra, AXES), dim=AXES), AXES).real
     return boxes
 
 
-def _best(boxes: Tensor, reference: Tensor, tried: Matrices, seen: Tensor) -> NDArray[np.int64]:
+def _best(boxes: Tensor, reference: Tensor, tried: Matrices) -> NDArray[np.int64]:
     """For each box, the orientation of the reference that correlates best with it."""
     flat = boxes.flatten(1)
     size = boxes.shape[-1]
-    axes = (-3, -2, -1)
     # a mask of amplitudes asks nothing of phases: half the frequencies will do, with the first voxel as their origin
-    half = torch.fft.ifftshift(seen)[..., : size // 2 + 1]
+    half = torch.fft.ifftshift(_seen(size))[..., : size // 2 + 1]
     scores = []
     for first in range(0, len(tried), BATCH):
         # the transpose: in orientation R, voxel v shows what the reference has at R^-1 v
         looks = _turned(reference, tried[first : first + BATCH].transpose(0, 2, 1))
-        spectra = torch.fft.rfftn(looks, dim=axes) * half
-        looks = _masked(torch.fft.irfftn(spectra, s=(size,) * 3, dim=axes))
+        spectra = torch.fft.rfftn(looks, dim=AXES) * half
+        looks = _masked(torch.fft.irfftn(spectra, s=(size,) * 3, dim=AXES))
         scores.append(flat @ looks.flatten(1).T)
     return torch.cat(scores, dim=1).argmax(dim=1).numpy()
 

@@ -132,17 +132,18 @@ def _aligned(
     folder: Path,
 ) -> dict[str, Volume]:
     """The means of aligned subtomograms, which are written, too, with the picks that they are of."""
+    best = {name: Picks(kept.where(name=name).table.nlargest(MOST, "score", keep="first")) for name in names}
+    boxes: dict[str, list[Volume]] = {name: [] for name in names}
+    for tomogram in tomograms:
+        read = held(tomogram)  # once for all objects
+        for name in names:
+            boxes[name] += subtomograms(read, best[name].where(run=tomogram.name), edges[name])
     volumes, parts = {}, []
     for number, name in enumerate(names, start=1):
-        best = Picks(kept.where(name=name).table.nlargest(MOST, "score", keep="first"))
-        boxes: list[Volume] = []
+        there = Picks.join(best[name].where(run=tomogram.name) for tomogram in tomograms)
+        order = np.argsort(-there.scores(), kind="stable")
         with progress_bar(f"aligning {name} ({number} of {len(names)})") as tell:
-            by_run = [best.where(run=tomogram.name) for tomogram in tomograms]
-            for tomogram, here in zip(tomograms, by_run, strict=True):
-                boxes += subtomograms(held(tomogram), here, edges[name])
-            there = Picks.join(by_run)
-            order = np.argsort(-there.scores(), kind="stable")
-            turns, volume = align([boxes[i] for i in order], tell)
+            turns, volume = align([boxes[name][i] for i in order], tell)
         volumes[f"{name}, {len(order)} aligned"] = volume
         write_mrc(folder / f"{name}_aligned.mrc", volume, step)
         angles = dict(zip(EULER, euler_from_rotation(turns).T, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,7 @@ from tomopick.errors import DataError
 __all__ = ["dynamo_from_euler", "euler_from_dynamo", "euler_from_rotation", "rotation_from_euler"]
 
 Floats = NDArray[np.float64]
+Axes = Literal["ZYZ", "zxz"]
 
 
 def rotation_from_euler(euler: ArrayLike) -> Floats:
@@ -55,21 +57,21 @@ def dynamo_from_euler(euler: ArrayLike) -> Floats:
     They turn the tomogram onto the particle by tdrot about z, tilt about x and narot about z, about axes that stay.
     Where tilt is 0 or 180, narot is 0.
     """
-    from scipy.spatial.transform import Rotation
-
-    matrices = rotation_from_euler(euler)
-    if not len(matrices):
-        return np.zeros((0, 3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # as in `euler_from_rotation`
-        return np.asarray(Rotation.from_matrix(matrices).inv().as_euler("zxz", degrees=True))
+    return _restated(euler, "ZYZ", "zxz")
 
 
 def euler_from_dynamo(angles: ArrayLike) -> Floats:
     """The inverse of `dynamo_from_euler`."""
+    return _restated(angles, "zxz", "ZYZ")
+
+
+def _restated(angles: ArrayLike, given: Axes, wanted: Axes) -> Floats:
+    """Angles (n, 3) in degrees of the same rotations about other axes, named as SciPy does."""
     from scipy.spatial.transform import Rotation
 
-    given = np.asarray(angles, dtype=np.float64).reshape(-1, 3)
-    if not len(given):
-        return np.zeros((0, 3))
-    return euler_from_rotation(Rotation.from_euler("zxz", given, degrees=True).inv().as_matrix())
+    rows = np.asarray(angles, dtype=np.float64).reshape(-1, 3)
+    if not len(rows):
+        return rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as in `euler_from_rotation`
+        return np.asarray(Rotation.from_euler(given, rows, degrees=True).as_euler(wanted, degrees=True))
