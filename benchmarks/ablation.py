@@ -29,6 +29,7 @@ from tomopick.commands.sources import project_at
 from tomopick.commands.train import read_recipe, train_project
 from tomopick.curves import best_thresholds
 from tomopick.evaluation import Evaluation, evaluate
+from tomopick.inference.device import chosen_device
 from tomopick.inference.engine import score_map
 from tomopick.inference.peaks import find_peaks
 from tomopick.models.modelfile import Model, load_model
@@ -76,6 +77,8 @@ def parsed() -> argparse.Namespace:
     length.add_argument("--epochs", type=int, help="or its epochs, which other work on the machine does not change")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(%(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that cut each trial's crops (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time, each on one core (%(default)s)")
     return parser.parse_args()
 
@@ -99,22 +102,25 @@ def trial(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Trial
     make_folder(folder)
     length = {"epochs": args.epochs} if args.epochs else {"time_limit": args.minutes}
     recipe = read_recipe(None, {"model": "heatmap-unet", "seed": seed} | length | VARIANTS[name])
+    device = chosen_device(args.device)
     trained = train_project(
-        args.config, folder, recipe, kind="wbp", spacing=None, training=TRAIN, validation=[JUDGED], resume=True
-    )
+        args.config, folder, recipe, kind="wbp", spacing=None, training=TRAIN, validation=[JUDGED], resume=True,
+        device=device, workers=args.workers,
+    )  # fmt: skip
     model = load_model(trained.model)
     minutes = float(trained.history["minutes"].iloc[-1])
-    found = Trial(name, seed, len(trained.history), minutes, *judged(model, args.whole, tuple(args.box)))
+    found = Trial(name, seed, len(trained.history), minutes, *judged(model, args.whole, tuple(args.box), device))
     with replacing(folder / "trial.json") as temporary:
         temporary.write_text(json.dumps(asdict(found), indent=2) + "\n")
     return found
 
 
-def judged(model: Model, config: Path, box: tuple[int, int]) -> tuple[float, float, dict[str, float]]:
+def judged(model: Model, config: Path, box: tuple[int, int], device: str) -> tuple[float, float, dict[str, float]]:
     """The best F4, mean F1, and F4 by object that any thresholds reach."""
     project, objects, runs = project_at(config), model.spec.objects, [*TRAIN, JUDGED]
     tomograms = [project.tomogram(run, "wbp") for run in runs]
-    picks = outside(Picks.join(find_peaks(score_map(model, t, dtype="auto"), objects) for t in tomograms), box)
+    maps = (score_map(model, t, device=device, dtype="auto") for t in tomograms)
+    picks = outside(Picks.join(find_peaks(one, objects) for one in maps), box)
     truth = outside(Picks.join(project.picks(run=run) for run in runs), box)
 
     def best(beta: float) -> Evaluation:

@@ -35,6 +35,7 @@ from tomopick.commands.sources import project_at, split_names
 from tomopick.commands.train import train_project
 from tomopick.curves import best_thresholds, probability_thresholds
 from tomopick.evaluation import Evaluation, ObjectScore, evaluate
+from tomopick.inference.device import chosen_device
 from tomopick.inference.engine import chosen_dtype
 from tomopick.inference.peaks import likelier
 from tomopick.io.project import Project
@@ -102,24 +103,27 @@ def trained_model(args: argparse.Namespace) -> Path:
         return Path(args.model)
     trained = train_project(
         args.config, args.out, recipe_of(args, model=args.network), kind=args.tomogram, spacing=None,
-        training=split_names(args.train), validation=split_names(args.val),
+        training=split_names(args.train), validation=split_names(args.val), device=chosen_device(args.device),
+        workers=args.workers,
     )  # fmt: skip
     return trained.model
 
 
-def tested(projects: tuple[Project, Project], model: Model, runs: list[str], held: list[str], kind: str) -> Tested:
+def tested(
+    projects: tuple[Project, Project], model: Model, runs: list[str], held: list[str], kind: str, device: str
+) -> Tested:
     """Pick the test runs (of the second project) in each precision, and score them and the blob detector."""
     training, testing = projects
     tomograms = [testing.tomogram(run, kind) for run in runs]
     validation = [training.tomogram(run, kind) for run in held]
-    picked = {t.name: {p: timed_pick(model, t, p) for p in PRECISIONS} for t in tomograms}
+    picked = {t.name: {p: timed_pick(model, t, p, device) for p in PRECISIONS} for t in tomograms}
     objects = model.spec.objects
     asked = Picks.join(testing.picks(run=run) for run in runs)
     known = Picks.join(training.picks(run=run) for run in held)
     found = {p: Picks.join(picked[run][p].picks for run in runs) for p in PRECISIONS}
     scores = {p: evaluate(found[p], asked, objects, runs=runs, thresholds=model.spec.thresholds) for p in PRECISIONS}
     alone = likelier(keep_above(found[FAST], model.spec.thresholds), objects)
-    seen = Picks.join(timed_pick(model, t, FAST).picks for t in validation)
+    seen = Picks.join(timed_pick(model, t, FAST, device).picks for t in validation)
     for_f1 = model.spec.thresholds | probability_thresholds(seen, known, objects, beta=1, runs=held)
     blobs = {t.name: find_blobs(t, objects) for t in [*validation, *tomograms]}
     thresholds = best_thresholds(Picks.join(blobs[r] for r in held), known, objects, runs=held)
@@ -252,7 +256,7 @@ def main() -> None:
     model = load_model(path)
     after_training = peak_memory_gb()
     runs, held = (split_names(names) or [] for names in (args.test, args.val))
-    found = tested((project, testing), model, runs, held, args.tomogram)
+    found = tested((project, testing), model, runs, held, args.tomogram, chosen_device(args.device))
     peaks = {"training_gb": None if args.model else after_training, "whole_gb": peak_memory_gb()}
     memory = [
         f"- peak memory {peaks['whole_gb']:.2f} GB"

@@ -20,6 +20,7 @@ from measure import answer, make_folder, markdown_table, recipe_of, timed_pick, 
 from tomopick.commands.sources import project_at, split_names
 from tomopick.commands.train import train_project
 from tomopick.evaluation import evaluate
+from tomopick.inference.device import chosen_device
 from tomopick.inference.engine import chosen_dtype
 from tomopick.io.corrections import Correction, Corrections
 from tomopick.io.project import Project
@@ -115,9 +116,9 @@ def unannotated(project: Project, run: str, folder: Path) -> Path:
     return folder / "config.json"
 
 
-def judged(model: Model, project: Project, runs: list[str]) -> float:
+def judged(model: Model, project: Project, runs: list[str], device: str) -> float:
     """Weighted F4 on the test runs, with the model's own thresholds."""
-    picks = Picks.join(timed_pick(model, project.tomogram(run, "wbp"), FAST).picks for run in runs)
+    picks = Picks.join(timed_pick(model, project.tomogram(run, "wbp"), FAST, device).picks for run in runs)
     truth = Picks.join(project.picks(run=run) for run in runs)
     return evaluate(picks, truth, model.spec.objects, runs=runs, thresholds=model.spec.thresholds).score
 
@@ -130,10 +131,13 @@ def main() -> None:
     bare = unannotated(project, args.review, args.out / "project")
     own, held, test = (split_names(names) or [] for names in (args.train, args.val, args.test))
     recipe = recipe_of(args, model="heatmap-unet")
-    weak = load_model(
-        train_project(bare, args.out / "weak", recipe, kind="wbp", spacing=None, training=own, validation=held).model
-    )
-    found = timed_pick(weak, project.tomogram(args.review, "wbp"), FAST).picks
+    device = chosen_device(args.device)
+    first = train_project(
+        bare, args.out / "weak", recipe, kind="wbp", spacing=None, training=own, validation=held, device=device,
+        workers=args.workers,
+    )  # fmt: skip
+    weak = load_model(first.model)
+    found = timed_pick(weak, project.tomogram(args.review, "wbp"), FAST, device).picks
     said = reviewed(
         found, project.picks(run=args.review), weak.spec.objects, weak.spec.thresholds, args.corrections,
         args.out / "corrections.csv",
@@ -146,9 +150,9 @@ def main() -> None:
             more, path = ([args.review], said.path) if kind == "with" else ([], None)
             trained = train_project(
                 bare, args.out / f"{kind}_{seed}", tuned, kind="wbp", spacing=None, training=[*own, *more],
-                validation=held, corrections=path,
+                validation=held, corrections=path, device=device, workers=args.workers,
             )  # fmt: skip
-            scores[kind].append(judged(load_model(trained.model), project, test))
+            scores[kind].append(judged(load_model(trained.model), project, test, device))
     gains = [b - a for a, b in zip(scores["without"], scores["with"], strict=True)]
     rows = [[str(args.seed + i), *(f"{scores[k][i]:.3f}" for k in scores), f"{g:+.3f}"] for i, g in enumerate(gains)]
     rows.append(["mean", *(f"{mean(values):.3f}" for values in scores.values()), f"{mean(gains):+.3f}"])
@@ -159,7 +163,7 @@ def main() -> None:
         "",
         *Machine().lines(),
         f"- {args.minutes:g} minutes of training on {args.train}, and of fine-tuning",
-        f"- weighted F4 of the weak model {judged(weak, project, test):.3f}",
+        f"- weighted F4 of the weak model {judged(weak, project, test, device):.3f}",
         f"- corrections: {counts}; {relabelled} of those accepted under another name",
         "",
         *markdown_table(["seed", "without corrections", "with", "gain"], rows),

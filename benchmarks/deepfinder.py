@@ -36,6 +36,7 @@ from tomopick.curves import best_thresholds, f_beta
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
 from tomopick.geometry import angstrom_from_voxel
+from tomopick.inference.device import chosen_device
 from tomopick.io.project import Project, create_project
 from tomopick.io.tomograms import read_tomogram
 from tomopick.models.modelfile import load_model
@@ -159,7 +160,7 @@ def main() -> None:
     network: dict[str, object] = {"init": args.init} if args.init else {"model": args.network}
     recipe = recipe_of(args, **network | ({"arguments": {"window": args.window}} if args.window else {}))
     project = as_project(args.folder, args.out)
-    validation = [VALIDATION if args.spare else SEEN]
+    validation, device = [VALIDATION if args.spare else SEEN], chosen_device(args.device)
     trained = train_project(
         project.path,
         args.out / "training",
@@ -168,9 +169,11 @@ def main() -> None:
         spacing=SPACING,
         training=TRAINING if args.spare else [*TRAINING, VALIDATION],
         validation=validation,
+        device=device,
+        workers=args.workers,
     )
     model = load_model(trained.model)
-    timed = {run: timed_pick(model, project.tomogram(run, KIND)) for run in TEST}
+    timed = {run: timed_pick(model, project.tomogram(run, KIND), device=device) for run in TEST}
     picks = Picks.join(t.picks for t in timed.values())
     truth = Picks.join(project.picks(run=run) for run in TEST)
     known = Picks.join(project.picks(run=run) for run in validation)

@@ -84,7 +84,7 @@ class Losses:
 def training_arguments(
     parser: argparse.ArgumentParser, minutes: float, epochs: int | None, patience: int | None
 ) -> None:
-    """Add --out, --json, --minutes, --epochs, --patience, --seed and --recipe."""
+    """Add --out, --json, --minutes, --epochs, --patience, --seed, --recipe, --device and --workers."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for all results")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     parser.add_argument("--minutes", type=float, default=minutes, help="time limit of the training (%(default)s)")
@@ -97,6 +97,8 @@ def training_arguments(
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of the other training choices")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that cut crops (%(default)s)")
 
 
 def recipe_of(args: argparse.Namespace, **changes: object) -> Recipe:
@@ -105,14 +107,14 @@ def recipe_of(args: argparse.Namespace, **changes: object) -> Recipe:
     return read_recipe(args.recipe, asked | changes)
 
 
-def timed_pick(model: Model, tomogram: Tomogram, dtype: str = "fp32") -> TimedPicks:
+def timed_pick(model: Model, tomogram: Tomogram, dtype: str = "fp32", device: str = "cpu") -> TimedPicks:
     """Pick one tomogram as `tomopick pick` does, but keep the picks below the thresholds too."""
     positions, stride = 1, min(STRIDE, model.network.stride)
     for voxels in tomogram.shape:
         positions *= -(-round(voxels * tomogram.spacing / model.spec.spacing) // stride)
     started = time.perf_counter()
     with progress_bar(f"{tomogram.name}, {dtype}") as tell:
-        picks = pick(model, tomogram, stride=stride, thresholds={}, dtype=dtype, progress=tell)
+        picks = pick(model, tomogram, stride=stride, thresholds={}, device=device, dtype=dtype, progress=tell)
     return TimedPicks(picks, time.perf_counter() - started, positions)
 
 

@@ -238,6 +238,21 @@ def test_little_memory_makes_slabs_thin_and_changes_no_score():
     assert (len(told[0.0]), len(told[8.0])) == (25, 9)  # slabs of 8 voxels, and of 24
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "apart"), [("fp32", 1e-3), ("bf16", 0.1), ("fp16", 0.02)])
+@pytest.mark.parametrize(("stride", "padded"), [(8, False), (4, False), (2, True), (1, True)])
+def test_a_gpu_gives_the_scores_of_the_cpu(stride, padded, dtype, apart):
+    model, tomogram = padded_model() if padded else random_model(32), noise((40, 61, 109))
+    here = score_map(model, tomogram, stride)
+    there = score_map(model, tomogram, stride, device="cuda", dtype=dtype)
+    assert np.ptp(here.array[0]) > 0.5
+    difference = np.abs(there.array - here.array)
+    assert difference.mean() < apart / 10
+    if dtype == "fp32":
+        assert difference.max() < apart
+
+
 @pytest.mark.parametrize("shape", [(30, 61, 109), (29, 70, 31), (96, 30, 40)])
 @pytest.mark.parametrize("stride", [2, 1])
 def test_parts_make_up_the_map_and_give_its_picks(shape, stride, monkeypatch):

@@ -205,3 +205,16 @@ def test_two_trainings_with_the_same_seed_find_the_same_picks(tmp_path):
     runs = [train(TRAINING, VALIDATION, [BLOB], recipe, tmp_path / name, progress=False) for name in ("a", "b")]
     assert len(runs[0].validation_picks) > 0
     pd.testing.assert_frame_equal(runs[0].validation_picks.table, runs[1].validation_picks.table, check_exact=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("model", ["cryoet3dcnn", "heatmap-unet"])
+def test_a_gpu_learns_as_the_cpu_does(model, tmp_path):
+    own = {"arguments": {"size": "tiny"}, "positions": 8} if model == "heatmap-unet" else {}
+    recipe = RECIPE.model_copy(update={"model": model, "epochs": 8, "precision": "auto", **own})
+    trained = train(TRAINING, VALIDATION, [BLOB], recipe, tmp_path, device="cuda", progress=False)
+    assert trained.history["train_loss"].iloc[-1] < 0.9 * trained.history["train_loss"].iloc[0]
+    spec = load_model(trained.model).spec
+    found = evaluate(trained.validation_picks, VALIDATION[0].picks, [BLOB], runs=["c"], thresholds=spec.thresholds)
+    assert found.score > 0.9

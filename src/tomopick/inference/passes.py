@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,12 @@ class Pass:
         """Densities as a batch of one, on the device."""
         return torch.from_numpy(densities)[None, None].to(self.device, memory_format=torch.channels_last_3d)
 
+    def exact(self) -> AbstractContextManager[object]:
+        """The context in which a GPU does not round the factors of float32 products to 10 bits (TF32), as it may."""
+        if self.device.type != "cuda" or self.dtype != "fp32":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # type: ignore[no-untyped-call]
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network runs in its number format."""
         return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "fp32")
@@ -121,7 +127,8 @@ def _by_slab(one: Pass, network: nn.Module, progress: Progress | None) -> Iterat
     counts[0], counts[axis] = counts[axis], counts[0]
     done = 0
     for stop, planes in _ahead(one, axis, voxels, thick):
-        logits = streamed.push(one.batch(planes).to(DTYPES[one.dtype]), stop == voxels[axis])
+        with one.exact():
+            logits = streamed.push(one.batch(planes).to(DTYPES[one.dtype]), stop == voxels[axis])
         if logits is not None:
             logits = logits[0, :, : counts[0] - done, : counts[1], : counts[2]]
             place = [slice(None)] * 3
@@ -175,7 +182,7 @@ def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
         start = [f + low for f, (low, _) in zip(one.first, spans, strict=True)]
         stop = [f + high for f, (_, high) in zip(one.first, spans, strict=True)]
         batch = one.batch(one.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
-        with one.autocast():
+        with one.autocast(), one.exact():
             cells = network.embed(batch)
             inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
             z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))
@@ -195,10 +202,10 @@ def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int
 def _by_halo(one: Pass, progress: Progress | None) -> Iterator[Piece]:
     """All cells of the pass, tile by tile, and then the scores, each of many cells."""
     network = one.network
-    with one.autocast():
+    with one.autocast(), one.exact():
         cells = _all_cells(one, progress)
     for z in range(0, one.counts[0], SLAB):
-        with one.autocast():
+        with one.autocast(), one.exact():
             logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
         place = (slice(z, z + SLAB), slice(None), slice(None))
         yield place, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()

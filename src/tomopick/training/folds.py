@@ -95,7 +95,7 @@ def train_folds(
         where = out / f"fold_{k}"
         own: Fitting = {**options, "resume": options.get("resume", False) and where.exists()}
         fitted.append(fit(rest, held, objects, recipe, where, **own))
-        raw.append(raw_picks(fitted[-1].model, held, recipe))
+        raw.append(raw_picks(fitted[-1].model, held, recipe, options.get("device", "cpu")))
     whole = [replace(run, others=()) for run in runs]
     picks, pooled = settle([f.model for f in fitted], Picks.join(raw), whole, recipe)
     truth = judged(Picks.join(run.picks for run in runs), runs, recipe.ignore_unlabelled)

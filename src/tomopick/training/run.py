@@ -130,7 +130,8 @@ def train(
     fitted = fit(training, validation, objects, recipe, out, **options)
     if options.get("progress", True):
         print(f"picking {', '.join(r.tomogram.name for r in validation)} to choose thresholds", flush=True)
-    picks, result = settle([fitted.model], raw_picks(fitted.model, validation, recipe), validation, recipe)
+    raw = raw_picks(fitted.model, validation, recipe, options.get("device", "cpu"))
+    picks, result = settle([fitted.model], raw, validation, recipe)
     return Trained(fitted.model, fitted.history, picks, result)
 
 

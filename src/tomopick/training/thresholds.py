@@ -22,13 +22,14 @@ UNKNOWN = 0.5
 """The F-beta that is supposed to be within reach of an object that validation runs say nothing about."""
 
 
-def raw_picks(path: Path, runs: Sequence[TrainingRun], recipe: Recipe) -> Picks:
+def raw_picks(path: Path, runs: Sequence[TrainingRun], recipe: Recipe, device: str = "cpu") -> Picks:
     """The picks of a model in runs, down to the floor of peak finding, that their annotations can judge.
 
     Scores are those of the network, not calibrated.
     """
     model = load_model(path)
-    found = [find_peaks(score_parts(model, r.tomogram, dtype=recipe.precision), model.spec.objects) for r in runs]
+    parts = (score_parts(model, r.tomogram, device=device, dtype=recipe.precision) for r in runs)
+    found = [find_peaks(of_run, model.spec.objects) for of_run in parts]
     return judged(Picks.join(found), runs, recipe.ignore_unlabelled)
 
 
