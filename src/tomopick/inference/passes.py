@@ -74,7 +74,7 @@ class Pass:
         """The context in which a GPU does not round the factors of float32 products to 10 bits (TF32), as it may."""
         if self.device.type != "cuda" or self.dtype != "fp32":
             return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # type: ignore[no-untyped-call]
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network runs in its number format."""
