@@ -23,7 +23,7 @@ from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import Part, ScoreMap
 from tomopick.models.fused import fused
 from tomopick.models.modelfile import Model
-from tomopick.models.registry import DenseNetwork
+from tomopick.models.registry import DenseNetwork, Refinable
 from tomopick.symmetry import turned
 from tomopick.tomogram import Tomogram
 
@@ -162,7 +162,8 @@ def score_parts(
 ) -> Iterator[Part]:
     """`score_map` in parts, each with what `find_peaks` looks at around it, so that the map need not be held.
 
-    There are several parts where the network streams, at its own stride and in one orientation; else the map is one.
+    There are several parts where the network streams, at a stride that it has, and in one orientation; else the map is
+    one.
 
     Args:
         model, tomogram, stride, augment, device, dtype, memory, progress: as for `score_map`.
@@ -171,13 +172,13 @@ def score_parts(
         TomopickError: as `score_map` does.
     """
     step = chosen_stride(model.network, stride)
-    if augment != 1 or step != model.network.stride or not streams(model.network):
+    whole = _Whole.of(model, tomogram, step, device, dtype, memory)
+    if augment != 1 or step != whole.network.stride or not streams(whole.network):
         whole_map = score_map(
             model, tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=progress
         )
         yield Part.whole(whole_map)
         return
-    whole = _Whole.of(model, tomogram, step, device, dtype, memory)
     axis, margin = slab_axis(whole.counts), margin_of(step)
     held = np.zeros((len(model.spec.objects) + 1, *_with(whole.counts, axis, 0)), np.float32)
     start = own = 0  # the first plane that is held, and the first that no part has had for its own
@@ -225,6 +226,8 @@ class _Whole:
         network = model.network.to(device).eval()
         if isinstance(network, torch.nn.Module):
             network = fused(network)
+        if stride < network.stride and isinstance(network, Refinable):
+            network = network.finer(stride)
         scaling = scaling_of(tomogram, model.spec.normalisation)
         where = torch.device(device)
         return cls(model, network, tomogram, scaling, stride, where, chosen_dtype(dtype, device), _room(memory, where))

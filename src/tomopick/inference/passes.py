@@ -1,16 +1,19 @@
 """One pass of a network over a tomogram: the scores of every voxel ``first + stride * i``, piece by piece.
 
 A network that pads takes the tomogram in slabs, each layer keeping what it needs of the last ones, or where it cannot
-(it runs elsewhere, as ONNX or OpenVINO) in tiles with their context. One that does not pad takes tiles with a halo.
+(it runs elsewhere, as ONNX or OpenVINO) in tiles with their context. One that does not pad takes tiles with a halo, a
+slab's at a time.
 Either way a score is what the whole tomogram at once would give.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -31,9 +34,10 @@ Progress = Callable[[float], None]
 Piece = tuple[tuple[slice, slice, slice], NDArray[np.float32]]
 """Where in a pass's grid, and the probabilities (classes, z, y, x) there."""
 
-TILE_CELLS = 16  # cells along a tile's edge: 128 voxels and their halo
+TILE = 128  # voxels along a tile's edge, beside its halo
 PADDED_TILE = 320  # voxels along a tile's edge where the network pads: large, for each is read with its context
-SLAB = 9  # planes of scores computed at once, which bounds the memory of hidden layers: those of one Fourier block
+POSITIONS = 2**17  # scores computed at once, which bounds the memory of hidden layers
+CELLS_SHARE = 0.7  # of the time that windows take, about
 THICKEST = 24  # voxels; thicker slabs are no faster
 WORKSPACE = 1.3  # what convolutions take beside the features that they read and make
 
@@ -83,7 +87,7 @@ class Pass:
 
 def streams(network: DenseNetwork) -> bool:
     """Whether the network's scores come slab by slab, in order."""
-    return _axis_first(network, 0) is not None
+    return not network.context or _axis_first(network, 0) is not None
 
 
 def _axis_first(network: DenseNetwork, axis: int) -> nn.Module | None:
@@ -200,34 +204,44 @@ def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int
 
 
 def _by_halo(one: Pass, progress: Progress | None) -> Iterator[Piece]:
-    """All cells of the pass, tile by tile, and then the scores, each of many cells."""
-    network = one.network
-    with one.autocast(), one.exact():
-        cells = _all_cells(one, progress)
-    for z in range(0, one.counts[0], SLAB):
+    """Slabs along the pass's longest axis, of whose cells the next slab gets those that its scores need, too."""
+    network, axis = one.network, slab_axis(one.counts)
+    length = one.counts[axis]
+    parts = min(length, -(-math.prod(one.counts) // POSITIONS))
+    held: Tensor | None = None
+    for start, stop in pairwise(round(i * length / parts) for i in range(parts + 1)):
+
+        def tell(share: float, start: int = start, stop: int = stop) -> None:
+            if progress is not None:
+                progress((start + share * (stop - start)) / length)
+
         with one.autocast(), one.exact():
-            logits = network.classify(cells[:, :, z : z + SLAB + network.reach - 1])
-        place = (slice(z, z + SLAB), slice(None), slice(None))
-        yield place, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
-        if progress is not None:
-            progress(0.5 + 0.5 * min(1.0, (z + SLAB) / one.counts[0]))
+            fresh = _cells(one, axis, (start + (0 if held is None else network.reach - 1), stop), tell)
+            cells = fresh if held is None else torch.cat([held, fresh], dim=2 + axis)
+            logits = network.classify(cells)
+        held = cells.narrow(2 + axis, stop - start, network.reach - 1).clone()
+        place = [slice(None)] * 3
+        place[axis] = slice(start, stop)
+        yield (place[0], place[1], place[2]), torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
+        tell(1.0)
 
 
-def _all_cells(one: Pass, progress: Progress | None) -> Tensor:
-    """The network's cells (1, F, *(counts + reach - 1)) that the scores of a pass need."""
+def _cells(one: Pass, axis: int, span: tuple[int, int], progress: Progress) -> Tensor:
+    """The network's cells (1, F, ...) of a span along an axis, and along the others all that the pass needs."""
     network = one.network
-    z, y, x = (n + network.reach - 1 for n in one.counts)
+    counts = [n + network.reach - 1 for n in one.counts]
+    counts[axis] = span[1] + network.reach - 1 - span[0]
     origin = [f - lead(network) + network.halo for f in one.first]
+    origin[axis] += network.stride * span[0]
     cells: Tensor | None = None
-    plan = list(tiles((z, y, x), TILE_CELLS))
+    plan = list(tiles((counts[0], counts[1], counts[2]), max(1, TILE // network.stride)))
     for done, tile in enumerate(plan):
         part = network.embed(one.batch(one.read(*_region(network, tile, origin))))
         if cells is None:
-            cells = part.new_empty((1, part.shape[1], z, y, x))
+            cells = part.new_empty((1, part.shape[1], *counts)).to(memory_format=torch.channels_last_3d)
         cells[(..., *tile.slices)] = part
-        if progress is not None:
-            progress(0.5 * (done + 1) / len(plan))
-    assert cells is not None  # counts are at least 1
+        progress(CELLS_SHARE * (done + 1) / len(plan))
+    assert cells is not None  # there is at least one
     return cells
 
 

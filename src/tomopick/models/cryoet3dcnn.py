@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tomopick.models.correlate import correlate
+from tomopick.models.finer import Finer
 from tomopick.models.registry import register
 
 __all__ = ["CryoET3DCNN"]
@@ -144,6 +145,10 @@ class CryoET3DCNN(nn.Module):
         hidden = self._first_of_few(cells) if torch.is_grad_enabled() else self._first_of_many(cells)
         logits: Tensor = self.classifier[1:](hidden)
         return logits.movedim(-1, 1)
+
+    def finer(self, stride: int) -> Finer:
+        """The same scores and those between them, so many voxels apart, but at least 2: cells take memory."""
+        return Finer(self.features, self.classify, self.reach, max(2, stride))
 
     def _first_of_many(self, cells: Tensor) -> Tensor:
         """The first Linear at each position, channels last: as a convolution, which needs no copies of the cells."""

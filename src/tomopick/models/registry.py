@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tomopick.errors import ModelFileError
 
-__all__ = ["DenseNetwork", "build", "choices", "names", "register", "takes"]
+__all__ = ["DenseNetwork", "Refinable", "build", "choices", "names", "register", "takes"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 _MODULES = (
@@ -57,6 +57,13 @@ class DenseNetwork(Protocol):
     def embed(self, tile: Tensor) -> Tensor: ...
 
     def classify(self, cells: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Refinable(Protocol):
+    """A network that gives scores between its own, sooner than one pass for each shift of the tomogram does."""
+
+    def finer(self, stride: int) -> DenseNetwork: ...
 
 
 def lead(network: DenseNetwork) -> int:
