@@ -116,7 +116,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         super().optimizer_step(*arguments, **named)
         with torch.no_grad():
             for (weight, rates), old in zip(slow, before, strict=True):
-                weight.copy_(old.lerp_(weight, rates.to(weight.device)))
+                weight.copy_(old.lerp_(weight, rates))
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
@@ -131,6 +131,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         return DataLoader(data, batch_size=self.recipe.batch_size, num_workers=self.workers)
 
     def on_fit_start(self) -> None:
+        self.learning = {name: rates.to(self.device) for name, rates in self.learning.items()}
         self._started = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
