@@ -136,15 +136,14 @@ def products(dtype: torch.dtype, device: str) -> Callable[[], object]:
 @torch.inference_mode()
 def window_loop(model: Model, device: str) -> None:
     """Some windows through the network in batches, as a loop over a tomogram takes them."""
-    network = model.network.to(device)
     for _ in range(WINDOWS // BATCH):
-        torch.softmax(network(torch.zeros(BATCH, 1, 64, 64, 64, device=device)), dim=1).cpu()
+        torch.softmax(model.network(torch.zeros(BATCH, 1, 64, 64, 64, device=device)), dim=1).cpu()
 
 
 @torch.inference_mode()
 def farthest(model: Model, tomogram: Tomogram, scores: np.ndarray, stride: int) -> float:
     """The largest difference of scores from those of lone windows in their context, at some places."""
-    network, rng = model.network.cpu(), np.random.default_rng(0)
+    network, rng = model.network, np.random.default_rng(0)
     scaling, edge, before = scaling_of(tomogram, model.spec.normalisation), field(network), lead(network)
     most = 0.0
     for _ in range(10):
@@ -159,6 +158,7 @@ def farthest(model: Model, tomogram: Tomogram, scores: np.ndarray, stride: int) 
 def window_rows(args: argparse.Namespace, tomogram: Tomogram, device: str) -> Iterator[Row]:
     """CryoET3DCNN's."""
     model = random_model("cryoet3dcnn")
+    model = replace(model, network=model.network.to(device))
     dtype = chosen_dtype("auto", device)
 
     def whole(stride: int) -> Callable[[], object]:
@@ -176,7 +176,7 @@ def window_rows(args: argparse.Namespace, tomogram: Tomogram, device: str) -> It
         )
         yield Row(f"CryoET3DCNN, stride {stride}, over the window loop", device, ratio, " x", aim, note=note)
     exact = score_map(model, tomogram, 8, device=device)
-    apart = farthest(model, tomogram, exact.array, 8)
+    apart = farthest(replace(model, network=model.network.cpu()), tomogram, exact.array, 8)
     yield Row("CryoET3DCNN, scores from lone windows in context, fp32", device, apart, "", 1e-3, below=True)
 
 

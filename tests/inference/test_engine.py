@@ -245,10 +245,10 @@ def test_little_memory_makes_slabs_thin_and_changes_no_score():
 @pytest.mark.parametrize(("dtype", "apart"), [("fp32", 1e-3), ("bf16", 0.1), ("fp16", 0.02)])
 @pytest.mark.parametrize(("stride", "padded"), [(8, False), (4, False), (2, True), (1, True)])
 def test_a_gpu_gives_the_scores_of_the_cpu(stride, padded, dtype, apart):
-    model, tomogram = padded_model() if padded else random_model(32), noise((40, 61, 109))
+    model, tomogram = padded_model() if padded else random_model(), noise((40, 61, 109))
     here = score_map(model, tomogram, stride)
     there = score_map(model, tomogram, stride, device="cuda", dtype=dtype)
-    assert np.ptp(here.array[0]) > 0.5
+    assert np.ptp(here.array, axis=(1, 2, 3)).max() > 0.03
     difference = np.abs(there.array - here.array)
     assert difference.mean() < apart / 10
     if dtype == "fp32":
