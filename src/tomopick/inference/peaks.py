@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from tomopick.errors import DataError
@@ -138,15 +138,20 @@ def _maxima(part: Part, index: int, least: float) -> _Maxima:
     """Grid points in a part's core that no neighbour exceeds."""
     scores = part.scores
     values = scores.array[index]
-    own = np.zeros(values.shape, dtype=bool)
-    own[part.core] = values[part.core] >= least
-    peak = own & (values == maximum_filter(values, size=3, mode="nearest")) if own.any() else own
-    grid = np.argwhere(peak)
+    bordered = np.pad(values, 1, mode="edge")
+    above = np.zeros(bordered.shape, dtype=bool)
+    above[1:-1, 1:-1, 1:-1][part.core] = values[part.core] >= least
+    flat, every = np.flatnonzero(above), bordered.ravel()
+    heights = every[flat]
+    for step in product((-1, 0, 1), repeat=3):  # few points are above the floor, and most of these soon lose
+        best = heights >= every[flat + np.dot(step, np.array(bordered.strides) // bordered.itemsize)]
+        flat, heights = flat[best], heights[best]
+    grid = np.stack(np.unravel_index(flat, bordered.shape), axis=1) - 1
     whole = grid + np.array(part.start)
     offset = np.array(scores.offset) - scores.stride * np.array(part.start)
     shift = _shifts(values, grid, scores.stride)
     voxels = voxel_from_grid(whole + shift, scores.stride, (offset[0], offset[1], offset[2]))
-    return _Maxima(whole, values[peak].astype(np.float64), angstrom_from_voxel(voxels, scores.spacing))
+    return _Maxima(whole, heights.astype(np.float64), angstrom_from_voxel(voxels, scores.spacing))
 
 
 def _shifts(values: NDArray[np.float32], grid: NDArray[np.int64], stride: int) -> Floats:
