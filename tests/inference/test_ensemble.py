@@ -10,6 +10,7 @@ from hand_set import Pointwise, bent, hand_set
 from scipy.interpolate import RegularGridInterpolator
 
 from tomopick.errors import DataError, TomopickError
+from tomopick.inference import passes
 from tomopick.inference.engine import score_map
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.picking import pick
@@ -84,7 +85,8 @@ def test_models_of_two_voxel_spacings_see_a_particle_in_one_place(spacings, plac
     assert np.abs(found.xyz()[0] - place).max() < 2
 
 
-def test_no_more_than_two_maps_are_held_at_once():
+def test_no_more_than_two_maps_and_a_slab_are_held_at_once(monkeypatch):
+    monkeypatch.setattr(passes, "POSITIONS", 2**12)
     names = tuple("abcdefghijklmnop")
     models = [hand_set(Pointwise([0.1 * i for i in range(17)], 2), names, calibration={"a": bent(0.2)}) for _ in "xyz"]
     tomogram = noise((64, 64, 64))

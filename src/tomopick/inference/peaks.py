@@ -138,10 +138,12 @@ def _maxima(part: Part, index: int, least: float) -> _Maxima:
     """Grid points in a part's core that no neighbour exceeds."""
     scores = part.scores
     values = scores.array[index]
+    above = values[part.core] >= least
+    if not above.any():
+        return _Maxima(np.zeros((0, 3), np.int64), np.zeros(0), np.zeros((0, 3)))
     bordered = np.pad(values, 1, mode="edge")
-    above = np.zeros(bordered.shape, dtype=bool)
-    above[1:-1, 1:-1, 1:-1][part.core] = values[part.core] >= least
-    flat, every = np.flatnonzero(above), bordered.ravel()
+    grid = np.argwhere(above) + np.array([core.start for core in part.core]) + 1
+    flat, every = np.ravel_multi_index(tuple(grid.T), bordered.shape), bordered.ravel()
     heights = every[flat]
     for step in product((-1, 0, 1), repeat=3):  # few points are above the floor, and most of these soon lose
         best = heights >= every[flat + np.dot(step, np.array(bordered.strides) // bordered.itemsize)]
