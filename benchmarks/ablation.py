@@ -78,7 +78,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(%(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that cut each trial's crops (%(default)s)")
+    parser.add_argument("--workers", type=int, help="processes that cut each trial's crops (as `tomopick train`)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time, each on one core (%(default)s)")
     return parser.parse_args()
 

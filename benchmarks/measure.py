@@ -98,7 +98,7 @@ def training_arguments(
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="JSON file of the other training choices")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that cut crops (%(default)s)")
+    parser.add_argument("--workers", type=int, help="processes that cut crops (0, or up to 8 for a GPU)")
 
 
 def recipe_of(args: argparse.Namespace, **changes: object) -> Recipe:

@@ -18,7 +18,7 @@ def memory(
     window: Annotated[int, typer.Option(help="Edge of the input in voxels.", min=1)] = 64,
     batch: Annotated[int, typer.Option(help="Inputs at a time.", min=1)] = 1,
     classes: Annotated[int, typer.Option(help="Objects and background.", min=2)] = 7,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Measure the memory of a network by layer, in training and in use, beside what its shapes say.
 

@@ -36,7 +36,7 @@ Spacing = Annotated[
     typer.Option("--voxel-spacing", help="Angstrom; overrides what files say.", callback=above_zero),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: a CUDA GPU where there is one, else the CPU.")]
 Objects = Annotated[
     list[str] | None, typer.Option("--object", help="NAME=RADIUS or NAME=RADIUS:WEIGHT (radius in A); repeatable.")
 ]

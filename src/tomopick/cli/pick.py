@@ -49,7 +49,7 @@ def pick(
     mask: Annotated[Path | None, typer.Option(help="Volume of the tomogram's shape, above 0 where to look.")] = None,
     border: Annotated[float, typer.Option(help="Angstrom to keep clear at each face.", min=0)] = 0.0,
     dtype: Annotated[str, typer.Option(help="Numbers: fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
-    device: Device = "cpu",
+    device: Device = "auto",
     memory: Annotated[
         float,
         typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),

@@ -61,9 +61,11 @@ def train(
         float | None, typer.Option(help="Thresholds are for this expected precision, such as 0.9, instead.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in OUT.")] = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     devices: Annotated[int, typer.Option(help="GPUs; several train together (DDP).", min=1)] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that prepare crops.", min=0)] = 0,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that prepare crops.  [default: 0, or up to 8 for a GPU]", min=0)
+    ] = None,
 ) -> None:
     """Train a network on annotated runs; the best model is left at OUT/model.safetensors.
 

@@ -34,7 +34,7 @@ def train_project_in_folds(
     resume: bool = False,
     device: str = "cpu",
     devices: int = 1,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Folds:
     """Train a model for each fold of a project's runs and leave them, their out-of-fold picks and curves in a folder.
 

@@ -131,7 +131,7 @@ def train_project(
     resume: bool = False,
     device: str = "cpu",
     devices: int = 1,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Trained:
     """Train on a project's annotated runs and leave model, log and curve in the folder.
 

@@ -10,14 +10,14 @@ __all__ = ["chosen_device"]
 
 
 def chosen_device(name: str) -> str:
-    """The device of this name, or the fastest there is for "auto".
+    """The device of this name; for "auto" a CUDA device where there is one, else the CPU.
 
     Raises:
         TomopickError: there is no such device.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return next(kind for kind, found in there.items() if found)
+        return "cuda" if there["cuda"] else "cpu"
     if name not in there:
         raise TomopickError(f"unknown device '{name}'; choose cpu, cuda, mps or auto")
     if not there[name]:

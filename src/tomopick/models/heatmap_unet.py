@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
-from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
 from tomopick.models.padded import PaddedNetwork
@@ -15,12 +16,13 @@ CHANNELS = {"tiny": (12, 28, 56), "small": (16, 48, 128), "base": (32, 96, 240)}
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, rectified: bool = True) -> nn.Module:
+    # the block that MONAI calls Convolution, with its names: importing MONAI takes longer than many a tomogram;
     # batch norm, since a norm of the instance would make a score depend on where its tile ends
-    act = ("RELU", {"inplace": True}) if rectified else None
-    layers: nn.Module = Convolution(
-        3, inputs, outputs, strides=stride, norm="BATCH", act=act, adn_ordering="NA", bias=False
-    )
-    return layers
+    after: OrderedDict[str, nn.Module] = OrderedDict(N=nn.BatchNorm3d(outputs))
+    if rectified:
+        after["A"] = nn.ReLU(inplace=True)
+    convolution = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(OrderedDict(conv=convolution, adn=nn.Sequential(after)))
 
 
 class _Residual(nn.Module):

@@ -14,12 +14,13 @@ from tomopick.errors import ModelFileError
 __all__ = ["DenseNetwork", "Refinable", "build", "choices", "names", "register", "takes"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
-_MODULES = (
-    "tomopick.models.cryoet3dcnn",
-    "tomopick.models.heatmap_unet",
-    "tomopick.models.segresnet",
-    "tomopick.models.dynunet",
-)
+# by name, since a module is imported when its network is asked for: MONAI alone takes seconds
+_MODULES = {
+    "cryoet3dcnn": "tomopick.models.cryoet3dcnn",
+    "heatmap-unet": "tomopick.models.heatmap_unet",
+    "segresnet": "tomopick.models.segresnet",
+    "dynunet": "tomopick.models.dynunet",
+}
 
 
 @runtime_checkable
@@ -89,15 +90,9 @@ def register(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
     return enter
 
 
-def _known() -> dict[str, Callable[..., nn.Module]]:
-    for module in _MODULES:
-        import_module(module)
-    return _BUILDERS
-
-
 def names() -> list[str]:
     """Names of all networks, sorted."""
-    return sorted(_known())
+    return sorted({*_MODULES, *_BUILDERS})
 
 
 def choices(name: str) -> dict[str, Any]:
@@ -110,7 +105,9 @@ def choices(name: str) -> dict[str, Any]:
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:
-    if name not in _known():
+    if name in _MODULES:
+        import_module(_MODULES[name])
+    if name not in _BUILDERS:
         raise ModelFileError(f"unknown network '{name}'; known: {', '.join(names())}")
     return _BUILDERS[name]
 

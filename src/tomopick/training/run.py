@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ class Fitting(TypedDict, total=False):
     resume: bool
     device: str
     devices: int
-    workers: int
+    workers: int | None
     progress: bool
 
 
@@ -145,7 +146,7 @@ def fit(
     resume: bool = False,
     device: str = "cpu",
     devices: int = 1,
-    workers: int = 0,
+    workers: int | None = None,
     progress: bool = True,
 ) -> Fitted:
     """Fit a network and leave the model at ``out/model.safetensors``.
@@ -162,7 +163,8 @@ def fit(
         resume: go on from the last finished epoch of a training in ``out``; one that has finished stays as it is.
         device: "cpu", "cuda" or "auto".
         devices: how many; more than one trains with DistributedDataParallel.
-        workers: processes that cut crops.
+        workers: processes that cut crops; None: none beside a CPU, which has no time for more, and eight for a GPU, or
+            as many as there are cores. Changes nothing but the time.
         progress: show a progress bar.
 
     Raises:
@@ -190,6 +192,8 @@ def fit(
     shape = CropShape(field(network), lead(network), network.stride, recipe.positions, inside=network.context > 0)
     known, budget = learnable(training, objects), [IN_MEMORY]
     sides = [[_annotated(r, objects, known, recipe, spacing, budget) for r in side] for side in (training, validation)]
+    if workers is None:
+        workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
     task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers)
     trainer = _trainer(recipe, out, _Keep(model_path, spec, recipe.keep == "last"), device, devices, progress)
     with replacing(out / "recipe.json") as temporary:
