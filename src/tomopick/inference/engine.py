@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,7 @@ from tomopick.inference.scoremap import Part, ScoreMap
 from tomopick.models.fused import fused
 from tomopick.models.modelfile import Model
 from tomopick.models.registry import DenseNetwork, Refinable
-from tomopick.symmetry import turned
+from tomopick.symmetry import Orientation, turned
 from tomopick.tomogram import Tomogram
 
 __all__ = [
@@ -111,8 +111,8 @@ def score_map(
     """Class probabilities over the whole tomogram.
 
     Grid point i sits at voxel ``stride * i`` of the tomogram at the model's voxel spacing. A stride below the
-    network's own is reached by passes that start at other voxels. Beyond its borders the tomogram is mirrored, or
-    where the network pads there are zeros in its layers, as in training.
+    network's own is the network's to give, or reached by passes that start at other voxels. Beyond its borders the
+    tomogram is mirrored, or where the network pads there are zeros in its layers, as in training.
 
     Args:
         model: the loaded model.
@@ -133,20 +133,7 @@ def score_map(
     """
     stride = chosen_stride(model.network, stride)
     ways = trained_orientations(model, augment)
-    whole = _Whole.of(model, tomogram, stride, device, dtype, memory)
-    z, y, x = whole.counts
-    last = (stride * (z - 1), stride * (y - 1), stride * (x - 1))
-    array = np.zeros((len(model.spec.objects) + 1, z, y, x), np.float32)
-    for done, way in enumerate(ways):
-
-        def tell(share: float, done: int = done) -> None:
-            if progress is not None:
-                progress((done + share) / len(ways))
-
-        _add_scores(turned(array, way), whole, TurnedTomogram(whole.tomogram, last, way), tell)
-    if len(ways) > 1:
-        array /= len(ways)
-    return whole.named(array)
+    return _mean_map(_Whole.of(model, tomogram, stride, device, dtype, memory), ways, progress)
 
 
 def score_parts(
@@ -174,10 +161,7 @@ def score_parts(
     step = chosen_stride(model.network, stride)
     whole = _Whole.of(model, tomogram, step, device, dtype, memory)
     if augment != 1 or step != whole.network.stride or not streams(whole.network):
-        whole_map = score_map(
-            model, tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=progress
-        )
-        yield Part.whole(whole_map)
+        yield Part.whole(_mean_map(whole, trained_orientations(model, augment), progress))
         return
     axis, margin = slab_axis(whole.counts), margin_of(step)
     held = np.zeros((len(model.spec.objects) + 1, *_with(whole.counts, axis, 0)), np.float32)
@@ -247,6 +231,23 @@ class _Whole:
         z, y, x = (float(self.stride * n) for n in start)
         names = tuple(o.name for o in self.model.spec.objects)
         return ScoreMap(array, self.stride, (z, y, x), self.tomogram.spacing, names, self.tomogram.name)
+
+
+def _mean_map(whole: _Whole, ways: Sequence[Orientation], progress: Progress | None) -> ScoreMap:
+    """The map of a tomogram, averaged over these orientations of it."""
+    z, y, x = whole.counts
+    last = (whole.stride * (z - 1), whole.stride * (y - 1), whole.stride * (x - 1))
+    array = np.zeros((len(whole.model.spec.objects) + 1, z, y, x), np.float32)
+    for done, way in enumerate(ways):
+
+        def tell(share: float, done: int = done) -> None:
+            if progress is not None:
+                progress((done + share) / len(ways))
+
+        _add_scores(turned(array, way), whole, TurnedTomogram(whole.tomogram, last, way), tell)
+    if len(ways) > 1:
+        array /= len(ways)
+    return whole.named(array)
 
 
 def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, progress: Progress) -> None:
