@@ -85,7 +85,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--large", type=int, nargs=3, default=LARGE, metavar=("Z", "Y", "X"),
                         help="of the large one (%(default)s)")  # fmt: skip
     parser.add_argument("--size", default="small", help="of HeatmapUNet (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="times of most; windows take 3 at most (%(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="times of most; windows take 3 at most, workers 2 (%(default)s)"
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help="(%(default)s)")
     there = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     parser.add_argument("--devices", nargs="+", choices=there, default=there, metavar="DEVICE", help="(%(default)s)")
@@ -329,7 +331,7 @@ def worker_rows(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
     def after() -> None:
         finished(picked(path, files, folder / "both.star", "cpu", 2))
 
-    took = medians({"two workers": beside, "one worker": after}, min(3, args.repeats), "cpu")
+    took = medians({"two workers": beside, "one worker": after}, min(2, args.repeats), "cpu")
     two, one = took["two workers"], took["one worker"]
     note = f"{two:.3g} and {one:.3g} s for two tomograms"
     yield Row("two workers of one thread, over one of two", "cpu", two / one, " x", 1.0, below=True, note=note)
@@ -368,7 +370,7 @@ def main() -> None:
     lines = [
         f"# Speed, {' x '.join(map(str, args.shape))} voxels where no size is told", "", *Machine().lines(),
         f"- CUDA device: {gpu}",
-        f"- {args.repeats} times each (at most 3 of windows and workers), {minutes:.1f} minutes in all", "",
+        f"- {args.repeats} times each (at most 3 of windows, 2 of workers), {minutes:.1f} minutes in all", "",
         *markdown_table(columns, [row.cells() for row in rows]),
     ]  # fmt: skip
     facts = {

@@ -13,6 +13,7 @@ from torch.nn import functional
 from tomopick.models.correlate import correlate
 from tomopick.models.finer import Finer
 from tomopick.models.registry import register
+from tomopick.models.start import start_convolutions
 
 __all__ = ["CryoET3DCNN"]
 
@@ -74,9 +75,7 @@ class CryoET3DCNN(nn.Module):
             nn.Dropout(0.5),
             nn.Linear(HIDDEN, num_classes),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        start_convolutions(self)
 
     @property
     def head(self) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tomopick.models.padded import PaddedNetwork
 from tomopick.models.registry import register
+from tomopick.models.start import start_convolutions
 
 __all__ = ["HeatmapUNet"]
 
@@ -72,9 +73,7 @@ class HeatmapUNet(PaddedNetwork):
         self.up1 = nn.ConvTranspose3d(second, first, 2, stride=2)
         self.joined1 = _convolution(2 * first, first)
         self.head = nn.Conv3d(first, num_classes, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        start_convolutions(self)
 
     def embed(self, tile: Tensor) -> Tensor:
         first = self.down1(tile)
