@@ -159,9 +159,10 @@ def score_parts(
         TomopickError: as `score_map` does.
     """
     step = chosen_stride(model.network, stride)
+    ways = trained_orientations(model, augment)
     whole = _Whole.of(model, tomogram, step, device, dtype, memory)
     if augment != 1 or step != whole.network.stride or not streams(whole.network):
-        yield Part.whole(_mean_map(whole, trained_orientations(model, augment), progress))
+        yield Part.whole(_mean_map(whole, ways, progress))
         return
     axis, margin = slab_axis(whole.counts), margin_of(step)
     held = np.zeros((len(model.spec.objects) + 1, *_with(whole.counts, axis, 0)), np.float32)
