@@ -36,7 +36,8 @@ def test_a_model_is_exported_and_compared_on_a_project(succeed, model, phantom, 
     assert f"0 of {told['picks']} picks changed" in said.out
 
 
-def test_a_network_that_changes_too_many_picks_is_not_exported(model, phantom, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("form", "file"), [("onnx", "m.onnx"), ("openvino", "m.xml")])
+def test_a_network_that_changes_too_many_picks_is_not_exported(model, phantom, tmp_path, monkeypatch, form, file):
     from tomopick.errors import TomopickError
 
     monkeypatch.setattr(export_command, "ENOUGH", 1)
@@ -50,5 +51,5 @@ def test_a_network_that_changes_too_many_picks_is_not_exported(model, phantom, t
 
     monkeypatch.setattr(export_command, "exported_network", off)
     with pytest.raises(TomopickError, match="picks changed, more than 1%"):
-        export_command.export_model(model, "onnx", tmp_path / "m", phantom, "wbp", None, ["SIM_2"])
-    assert not (tmp_path / "m.onnx").exists()
+        export_command.export_model(model, form, tmp_path / "m", phantom, "wbp", None, ["SIM_2"])
+    assert [path.name for path in tmp_path.iterdir()] == [f"{file}.parity.json"]

@@ -15,7 +15,7 @@ from tomopick.commands.sources import project_at
 from tomopick.errors import TomopickError
 from tomopick.inference.engine import score_map
 from tomopick.inference.peaks import find_peaks
-from tomopick.models.exported import export, exported_network
+from tomopick.models.exported import export, exported_network, remove_exported
 from tomopick.models.modelfile import Model, load_model
 from tomopick.picks import Picks
 from tomopick.simulate import simulate_runs
@@ -61,7 +61,7 @@ def export_model(
     The comparison is on runs of a project, or on tomograms simulated for it.
 
     Raises:
-        TomopickError: more than 1 of 100 picks changed; the exported file is removed.
+        TomopickError: more than 1 of 100 picks changed; the exported files are removed, the comparison stays.
     """
     model = load_model(path)
     written = export(model, target, form)
@@ -79,7 +79,7 @@ def export_model(
     if found.picks < ENOUGH:
         notice(f"fewer than {ENOUGH} picks to compare: name a project with more tomograms to be sure")
     elif found.share > MOST_CHANGED:
-        written.unlink()
+        remove_exported(written)
         raise TomopickError(f"{found.share:.1%} of the picks changed, more than {MOST_CHANGED:.0%}: not exported")
     return written
 

@@ -21,7 +21,7 @@ from tomopick.errors import TomopickError
 from tomopick.models.modelfile import Model
 from tomopick.models.registry import DenseNetwork
 
-__all__ = ["FORMATS", "Exported", "export", "exported_network"]
+__all__ = ["FORMATS", "Exported", "export", "exported_network", "remove_exported"]
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 """Formats by name, and how their files end."""
@@ -113,6 +113,13 @@ def export(model: Model, path: Path, form: str) -> Path:
     with replacing(path.with_name(path.name + ".json")) as temporary:
         temporary.write_text(model.spec.model_dump_json(indent=2) + "\n")
     return path
+
+
+def remove_exported(path: Path) -> None:
+    """Remove what `export` wrote: the file that it returned, and those beside it."""
+    weights = [path.with_suffix(".bin")] if path.suffix == FORMATS["openvino"] else []
+    for one in (path, path.with_name(path.name + ".json"), *weights):
+        one.unlink(missing_ok=True)
 
 
 def _write_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
