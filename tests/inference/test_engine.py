@@ -278,5 +278,25 @@ def test_parts_make_up_the_map_and_give_its_picks(shape, stride, padded, whole, 
     pd.testing.assert_frame_equal(picks, whole)
 
 
+@pytest.mark.parametrize(("shape", "across"), [((16, 236, 250), 1), ((16, 250, 236), 2)])
+def test_a_section_that_there_is_no_room_for_goes_strip_by_strip(shape, across):
+    model, tomogram = padded_model(), noise(shape)
+    whole, told = score_map(model, tomogram), []
+    parts = list(score_parts(model, tomogram, memory=0.5, progress=told.append))
+    starts = sorted({part.own_start[across] for part in parts})
+    assert starts == [0, 60]  # no narrower than twice the context, and whole steps of 8 voxels
+    found = np.full(whole.array.shape, np.nan, np.float32)
+    for part in parts:
+        place = tuple(slice(a, a + n) for a, n in zip(part.own_start, part.own.shape[1:], strict=True))
+        assert np.isnan(found[(slice(None), *place)]).all()
+        found[(slice(None), *place)] = part.own
+    np.testing.assert_allclose(found, whole.array, atol=1e-4)
+    picks, expected = (find_peaks(one, OBJECTS) for one in (parts, whole))
+    assert len(expected) > 10
+    np.testing.assert_allclose(picks.xyz(), expected.xyz(), atol=1e-2)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
 def test_a_tomogram_smaller_than_its_cells_works():
     assert score_map(padded_model(), noise((1, 3, 9))).array.shape == (3, 1, 2, 5)

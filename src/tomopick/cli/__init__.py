@@ -97,6 +97,7 @@ def _refuse(reason: str) -> NoReturn:
 def main() -> None:
     """Run the command line. Bad input is one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks for huge pages: fresh ones cost a third
     warnings.showwarning = _one_line
     try:
         code = app(args=sys.argv[1:] or ["--help"], prog_name="tomopick", standalone_mode=False)

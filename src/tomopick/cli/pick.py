@@ -18,7 +18,9 @@ def pick(
         typer.Argument(help="Model file, or a folder of models in fold_0, fold_1 and so on."),
     ],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="copick project, tomogram file or folder.")],
-    out: Annotated[Path, typer.Option(help="Picks file: .csv (CZII form and score) or .star (RELION).")],
+    out: Annotated[
+        Path, typer.Option(help="Picks file: .csv (CZII form and score), .star (RELION) or .cmm (ChimeraX).")
+    ],
     tomogram: Kind = "",
     voxel_spacing: Spacing = None,
     runs: Runs = None,
@@ -53,7 +55,7 @@ def pick(
     memory: Annotated[
         float,
         typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),
-    ] = 1.5,
+    ] = 1.2,
     save_scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write score maps here as well, as OME-Zarr by tomogram.")
     ] = None,

@@ -6,7 +6,7 @@ import ctypes
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tomopick.data.normalise import Scaling, scaling_of
 from tomopick.errors import TomopickError
 from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
-from tomopick.inference.passes import DTYPES, Pass, Progress, Triple, pieces, slab_axis, streams
+from tomopick.inference.passes import DTYPES, Pass, Progress, Triple, fits, pieces, slab_axis, streams
 from tomopick.inference.peaks import margin_of
 from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import Part, ScoreMap
@@ -39,24 +39,29 @@ __all__ = [
 ]
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
-MEMORY = 1.5  # GB of the whole process, where whole slabs go through the network
-LIBRARIES = 0.5  # GB of it that code takes; a constant, so that the same options cut the same slabs everywhere
+MEMORY = 1.2  # GB of the whole process, where whole slabs go through the network
+LIBRARIES = 0.65  # GB of it that all else takes; a constant, so that the same options cut the same slabs everywhere
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(below: int | None = None) -> None:
     """Tell glibc to keep freed memory in the process instead of giving each large tensor back to the system.
 
     Layers of 3D networks free and take hundreds of megabytes each time, and fresh pages cost more than the
-    arithmetic. Does nothing where there is no glibc.
+    arithmetic. But what is kept has holes, which in time take more than the tensors. Does nothing where there is no
+    glibc.
+
+    Args:
+        below: keep blocks of fewer bytes only, which bounds the holes; None: all.
     """
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
-        libc.mallopt(m_mmap_max, 0)
+        m_trim_threshold, m_top_pad, m_mmap_threshold, m_mmap_max = -1, -2, -3, -4
+        libc.mallopt(m_mmap_max, 0 if below is None else 2**16)
+        libc.mallopt(m_mmap_threshold, below or 2**25)
         libc.mallopt(m_trim_threshold, -1)
-        libc.mallopt(m_top_pad, 2**28)
+        libc.mallopt(m_top_pad, 2**26)
 
 
 def fast_dtype(device: str) -> str:
@@ -164,22 +169,54 @@ def score_parts(
     if augment != 1 or step != whole.network.stride or not streams(whole.network):
         yield Part.whole(_mean_map(whole, ways, progress))
         return
-    axis, margin = slab_axis(whole.counts), margin_of(step)
-    held = np.zeros((len(model.spec.objects) + 1, *_with(whole.counts, axis, 0)), np.float32)
+    axis = slab_axis(whole.counts)
+    across = max((other for other in (1, 2, 0) if other != axis), key=lambda other: whole.counts[other])
+    strips = _strips(whole, across)
+    for done, strip in enumerate(strips):
+
+        def tell(share: float, done: int = done) -> None:
+            if progress is not None:
+                progress((done + share) / len(strips))
+
+        yield from _parts_of(whole, axis, across, strip, tell)
+
+
+def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], progress: Progress) -> Iterator[Part]:
+    """The parts of a strip, which is a span of grid points across the axis along which slabs follow each other."""
+    margin, counts = margin_of(whole.stride), whole.counts
+    low, high = whole.seen_from(across, strip)
+    left, right = max(0, strip[0] - margin), min(counts[across], strip[1] + margin)
+    shape = _with(counts, across, right - left)
+    one = whole.one(whole.tomogram, _with((0, 0, 0), across, low * whole.stride), _with(counts, across, high - low))
+    held = np.zeros((len(whole.model.spec.objects) + 1, *_with(shape, axis, 0)), np.float32)
     start = own = 0  # the first plane that is held, and the first that no part has had for its own
-    for place, probabilities in pieces(whole.one(whole.tomogram, (0, 0, 0), whole.counts), progress):
-        held = np.concatenate([held, probabilities], axis=1 + axis)
+    for place, probabilities in pieces(one, progress):
+        fresh = np.take(probabilities, range(left - low, right - low), axis=1 + across)
+        held = np.concatenate([held, fresh], axis=1 + axis)
         stop = place[axis].stop
-        ready = stop if stop == whole.counts[axis] else stop - margin
+        ready = stop if stop == counts[axis] else stop - margin
         if ready <= own:
             continue
-        core = [slice(0, n) for n in whole.counts]
+        core = [slice(0, n) for n in shape]
+        core[across] = slice(strip[0] - left, strip[1] - left)
         core[axis] = slice(own - start, ready - start)
-        first = _with((0, 0, 0), axis, start)
-        yield Part(whole.named(held, first), first, (core[0], core[1], core[2]), whole.counts)
+        first = _with(_with((0, 0, 0), axis, start), across, left)
+        yield Part(whole.named(held, first), first, (core[0], core[1], core[2]), counts)
         own, kept = ready, max(ready - margin, start)
         held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
         start = kept
+
+
+def _strips(whole: _Whole, across: int) -> list[tuple[int, int]]:
+    """As few spans of grid points across a tomogram as there is room for, no narrower than what they depend on."""
+    count, step = whole.counts[across], whole.step
+    for parts in range(1, max(1, count // (2 * whole.reach)) + 1):
+        cuts = [min(count, step * round(i * -(-count // step) / parts)) for i in range(parts + 1)]
+        strips = list(pairwise(cuts))
+        low, high = max((whole.seen_from(across, strip) for strip in strips), key=lambda span: span[1] - span[0])
+        if fits(whole.one(whole.tomogram, (0, 0, 0), _with(whole.counts, across, high - low))):
+            break
+    return strips
 
 
 def _room(memory: float, device: torch.device) -> int:
@@ -222,6 +259,20 @@ class _Whole:
         """Grid points, zyx."""
         z, y, x = (-(-n // self.stride) for n in self.tomogram.shape)
         return z, y, x
+
+    @property
+    def step(self) -> int:
+        """Grid points from one place where a pass may start or end to the next."""
+        return max(1, self.network.align // self.network.stride)
+
+    @property
+    def reach(self) -> int:
+        """Grid points that scores depend on beside their own, and what is looked at with them, in whole steps."""
+        return self.step * -(-(self.network.context // self.network.stride + margin_of(self.stride)) // self.step)
+
+    def seen_from(self, axis: int, span: tuple[int, int]) -> tuple[int, int]:
+        """The grid points along an axis that the scores of a span depend on."""
+        return max(0, span[0] - self.reach), min(self.counts[axis], span[1] + self.reach)
 
     def one(self, seen: Readable, first: Triple, counts: Triple) -> Pass:
         """A pass over what is seen of the tomogram."""

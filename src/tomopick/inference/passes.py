@@ -26,7 +26,7 @@ from tomopick.inference.tiling import Tile, tiles
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.models.streamed import NotStreamable, Streamed, peak_bytes, planes_first
 
-__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "pieces", "slab_axis", "streams"]
+__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "fits", "pieces", "slab_axis", "streams"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Triple = tuple[int, int, int]
@@ -39,7 +39,7 @@ PADDED_TILE = 320  # voxels along a tile's edge where the network pads: large, f
 POSITIONS = 2**17  # scores computed at once, which bounds the memory of hidden layers
 CELLS_SHARE = 0.7  # of the time that windows take, about
 THICKEST = 24  # voxels; thicker slabs are no faster
-WORKSPACE = 1.3  # what convolutions take beside the features that they read and make
+WORKSPACE = 1.8  # what memory tensors take, holes and what convolutions need for themselves included
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +125,8 @@ def _by_slab(one: Pass, network: nn.Module, progress: Progress | None) -> Iterat
     """Slabs of the whole pass along its longest axis, which this copy of the network takes first."""
     axis = slab_axis(one.counts)
     streamed = Streamed(network.to(DTYPES[one.dtype]))
-    voxels = [-(-n * one.network.stride // one.network.align) * one.network.align for n in one.counts]
-    thick = _thickness(one, network, axis, voxels)
+    voxels = _voxels(one)
+    thick = max(_thickness(one, network, axis, voxels), one.network.align)
     counts = list(one.counts)
     counts[0], counts[axis] = counts[axis], counts[0]
     done = 0
@@ -163,17 +163,29 @@ def _ahead(one: Pass, axis: int, voxels: list[int], thick: int) -> Iterator[tupl
 
 
 def _thickness(one: Pass, network: nn.Module, axis: int, voxels: list[int]) -> int:
-    """The most planes, a multiple of the network's align, that there is room for; at least that."""
+    """The most planes, a multiple of the network's align, that there is room for; perhaps none."""
     align = one.network.align
     beside = [n for other, n in enumerate(voxels) if other != axis]
     area, dtype = beside[0] * beside[1], DTYPES[one.dtype]
-    for thick in range(min(THICKEST, voxels[axis]), align, -align):
+    for thick in range(min(THICKEST, voxels[axis]), 0, -align):
         length = -(-min(voxels[axis], 4 * one.network.context) // thick) * thick
         held = peak_bytes(network, (thick, beside[0], beside[1]), length, dtype)
         read = 3 * 4 * thick * area  # a slab, the next one, and what either is made of
         if WORKSPACE * held + read <= one.room:
             return thick
-    return align
+    return 0
+
+
+def fits(one: Pass) -> bool:
+    """Whether there is room for slabs of the whole section, thin ones at least; yes for a network without context."""
+    axis = slab_axis(one.counts)
+    network = _axis_first(one.network, axis)
+    return network is None or _thickness(one, network, axis, _voxels(one)) > 0
+
+
+def _voxels(one: Pass) -> list[int]:
+    """Voxels along each axis that a pass reads, whole steps of what its network aligns to."""
+    return [-(-n * one.network.stride // one.network.align) * one.network.align for n in one.counts]
 
 
 def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:

@@ -19,6 +19,9 @@ from tomopick.tomogram import LazyArray, Tomogram
 __all__ = ["check_picking", "pick"]
 
 
+LARGE = 2**24  # bytes: blocks of memory that are given back, lest holes between them take more than they do
+
+
 def pick(
     model: Model | Sequence[Model],
     tomogram: Tomogram,
@@ -74,7 +77,7 @@ def pick(
     """
     together = Ensemble.of(model, weights)
     check_picking(together, stride, augment, expected_precision)
-    keep_freed_memory()
+    keep_freed_memory(below=LARGE)
     objects = together.objects
     if len(together.models) == 1:
         (single,) = together.models

@@ -15,7 +15,6 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
 from tomopick.models.convolve import convolve
 
@@ -36,9 +35,12 @@ class NotStreamable(Exception):
 
 
 class _Stage(Protocol):
-    """A layer: planes in, planes out, in order."""
+    """A layer: planes in, planes out, in order.
 
-    def feed(self, given: Sequence[Planes], last: bool) -> Planes: ...
+    What it is given it takes out of the list, and leaves there what it made its planes of.
+    """
+
+    def feed(self, given: list[Planes], last: bool) -> Planes: ...
 
     def held(self) -> Sequence[Planes]: ...
 
@@ -51,23 +53,21 @@ class _Convolution:
     kept: Planes = None
     begun: bool = False
 
-    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
+    def feed(self, given: list[Planes], last: bool) -> Planes:
         layer = self.layer
         kernel, stride, padding = layer.kernel_size[0], layer.stride[0], cast("tuple[int, ...]", layer.padding)
-        planes = _joined(self.kept, given[0])
+        before, after = (0 if self.begun else padding[0]), (padding[0] if last else 0)
+        planes = _joined(self.kept, given.pop(), before, after)
         if planes is None:
             return None
-        before, after = (0 if self.begun else padding[0]), (padding[0] if last else 0)
         self.begun = True
-        if before or after:
-            planes = functional.pad(planes, (0, 0, 0, 0, before, after))
         count = (planes.shape[2] - kernel) // stride + 1
         if count < 1:
             self.kept = planes
             return None
         self.kept = None if last else _copied(planes[:, :, count * stride :])
-        used = planes[:, :, : (count - 1) * stride + kernel]
-        return convolve(used, layer, (0, *padding[1:]))
+        given.append(planes)
+        return convolve(planes[:, :, : (count - 1) * stride + kernel], layer, (0, *padding[1:]))
 
     def held(self) -> Sequence[Planes]:
         return [self.kept]
@@ -81,13 +81,14 @@ class _Interpolation:
     kept: Planes = None
     begun: bool = False
 
-    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
-        planes = _joined(self.kept, given[0])
+    def feed(self, given: list[Planes], last: bool) -> Planes:
+        planes = _joined(self.kept, given.pop())
         if planes is None or (planes.shape[2] < 2 and not last):
             self.kept = planes
             return None
         finer: Tensor = self.layer(planes)
         first, end = (2 if self.begun else 0), finer.shape[2] - (0 if last else 2)
+        given.append(planes)
         self.begun = True
         self.kept = None if last else _copied(planes[:, :, -2:])
         return finer[:, :, first:end] if end > first else None
@@ -102,7 +103,7 @@ class _Alike:
 
     layer: Callable[[Tensor], Tensor]
 
-    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
+    def feed(self, given: list[Planes], last: bool) -> Planes:
         return None if given[0] is None else self.layer(given[0])
 
     def held(self) -> Sequence[Planes]:
@@ -116,8 +117,9 @@ class _Together:
     function: Callable[[list[Tensor]], Tensor]
     waiting: list[Planes] = field(default_factory=list)
 
-    def feed(self, given: Sequence[Planes], last: bool) -> Planes:
+    def feed(self, given: list[Planes], last: bool) -> Planes:
         ready = [_joined(a, b) for a, b in zip(self.waiting or [None] * len(given), given, strict=True)]
+        given[:] = ready
         count = min(0 if planes is None else planes.shape[2] for planes in ready)
         if count == 0:
             self.waiting = ready
@@ -128,6 +130,16 @@ class _Together:
 
     def held(self) -> Sequence[Planes]:
         return self.waiting
+
+
+@dataclass
+class _Delivery:
+    """Planes on their way from one layer to another; no more follow after the last."""
+
+    giver: fx.Node
+    taker: fx.Node
+    planes: Planes
+    last: bool
 
 
 class _Tracer(fx.Tracer):
@@ -150,7 +162,7 @@ class Streamed:
         NotStreamable: it holds a layer that does not work plane by plane as those of U-Nets do.
 
     Attributes:
-        peak: bytes of all planes held at one time, at most.
+        peak: bytes of all planes held at one time, at most, those that are copied for a layer and made by it included.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -159,6 +171,8 @@ class Streamed:
         except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
             raise NotStreamable(str(error)) from error
         self._stages = {n: _stage(network, n) for n in self._graph.nodes if n.op not in ("placeholder", "output")}
+        self._ended: dict[fx.Node, set[fx.Node]] = {n: set() for n in self._stages}
+        self._most: dict[fx.Node, int] = {}
         self.peak = 0
 
     def push(self, planes: Tensor, last: bool) -> Planes:
@@ -171,28 +185,51 @@ class Streamed:
         Returns:
             (1, classes, d, h, w), the next of the scores, or None where more planes are needed first.
         """
-        values: dict[fx.Node, Planes] = {}
-        uses = {node: len(node.users) for node in self._graph.nodes}
-        for node in self._graph.nodes:
-            if node.op == "placeholder":
-                values[node] = planes
-                del planes
+        source = next(node for node in self._graph.nodes if node.op == "placeholder")
+        found: list[Planes] = []
+        coming = self._deliveries(source, planes, last)
+        del planes
+        while coming:  # what is made goes on at once: so little waits, and none that is used up is held
+            one = coming.pop()
+            if one.taker.op == "output":
+                found.append(one.planes)
                 continue
-            inputs = node.all_input_nodes
-            if node.op == "output":
-                return values[inputs[0]]
-            values[node] = self._stages[node].feed([values[other] for other in inputs], last)
-            self._note(values)
-            for other in inputs:
-                uses[other] -= 1
-                if not uses[other]:
-                    del values[other]
-        raise AssertionError("a graph ends with its output")
+            stage, ended, givers = self._stages[one.taker], self._ended[one.taker], one.taker.all_input_nodes
+            if one.last:
+                ended.add(one.giver)
+            end = len(ended) == len(givers)
+            given = [one.planes if node is one.giver else None for node in givers]
+            taker = one.taker
+            del one
+            made = stage.feed(given, end)
+            self._note([made, *given, *found, *(other.planes for other in coming)])
+            coming += self._deliveries(taker, made, end)
+            del given, made
+        scores = [planes for planes in found if planes is not None]
+        return torch.cat(scores, dim=2) if scores else None
 
-    def _note(self, values: dict[fx.Node, Planes]) -> None:
+    def _deliveries(self, giver: fx.Node, planes: Planes, last: bool) -> list[_Delivery]:
+        """What a layer made for each that takes it, the last to be handed over first.
+
+        At the end of a volume a layer makes more planes at once than ever before, and hands over no more than before at
+        a time.
+        """
+        if planes is None:
+            return [_Delivery(giver, taker, None, True) for taker in reversed(giver.users)] if last else []
+        count = planes.shape[2]
+        most = self._most.get(giver, count) if last else count
+        self._most[giver] = max(most, self._most.get(giver, 1))
+        starts = range(0, count, most)
+        return [
+            _Delivery(giver, taker, planes[:, :, start : start + most], last and start == starts[-1])
+            for start in reversed(starts)
+            for taker in reversed(giver.users)
+        ]
+
+    def _note(self, moving: Sequence[Planes]) -> None:
         held = [planes for stage in self._stages.values() for planes in stage.held()]
-        now = sum(p.numel() * p.element_size() for p in [*held, *values.values()] if p is not None)
-        self.peak = max(self.peak, now)
+        storages = [planes.untyped_storage() for planes in (*held, *moving) if planes is not None]
+        self.peak = max(self.peak, sum({one._cdata: one.nbytes() for one in storages}.values()))
 
 
 def planes_first(network: nn.Module, axis: int) -> nn.Module:
@@ -264,7 +301,11 @@ def _copied(planes: Tensor) -> Tensor:
     return planes.clone()
 
 
-def _joined(first: Planes, second: Planes) -> Planes:
-    if first is None or second is None:
-        return second if first is None else first
-    return torch.cat([first, second], dim=2)
+def _joined(first: Planes, second: Planes, before: int = 0, after: int = 0) -> Planes:
+    """Both, one after the other, and so many planes of zeros before and after them; None of none."""
+    there = [planes for planes in (first, second) if planes is not None]
+    if not there:
+        return None
+    zeros = torch.zeros_like(there[0][:, :, :1])
+    every = [*[zeros] * before, *there, *[zeros] * after]
+    return torch.cat(every, dim=2) if len(every) > 1 else every[0]
