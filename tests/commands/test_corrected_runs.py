@@ -54,7 +54,9 @@ def test_in_an_annotated_run_it_adds_what_the_annotations_lack(said: Path):
 
 
 def test_corrections_of_other_runs_are_refused(said: Path, tmp_path: Path):
-    with pytest.raises(DataError, match=r"is about TS_1, TS_2, but training is on other"):
+    with pytest.raises(
+        DataError, match=r"is about TS_1, TS_2, but training is on other; --train-runs must name TS_1, TS_2"
+    ):
         corrected_runs({"other": run("other")}, said, OBJECTS)
     with pytest.raises(DataError, match="there is no file"):
         corrected_runs({"other": run("other")}, tmp_path / "none.csv", OBJECTS)

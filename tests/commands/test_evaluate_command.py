@@ -46,7 +46,10 @@ def test_picks_in_a_project_are_those_of_tomopick(succeed, project, tmp_path):
     tp.open_project(project / "config.json").write_picks(truth.where(run="SIM_0"), "mine")
     words = ("evaluate", "--truth", project, "--picks", project, "--json", tmp_path / "s.json")
     outcome = succeed(*words)
-    assert "no picks in SIM_1, SIM_2" in outcome.err
+    assert "no picks in SIM_1, SIM_2: all their particles count as missed; choose runs with --runs" in outcome.err
+    chosen = succeed(*words, "--runs", "SIM_0,SIM_1").err
+    assert "no picks in SIM_1: all their particles count as missed" in chosen
+    assert "choose runs" not in chosen
     tp_counts = {
         name: score["tp"] for name, score in json.loads((tmp_path / "s.json").read_text())["by_object"].items()
     }

@@ -15,7 +15,9 @@ __all__ = ["train"]
 def train(
     project: Annotated[Path, typer.Argument(help="copick configuration (JSON), or the folder it lies in.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
-    model: Annotated[str | None, typer.Option(help=f"Network: {NETWORKS}.  [default: cryoet3dcnn]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Network: {NETWORKS}.  [default: that of --init, else cryoet3dcnn]")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="Model file to start from; it may know other objects.")] = None,
     tomogram: Annotated[
         str,
@@ -45,7 +47,8 @@ def train(
         typer.Option(help="Epochs; with --time-limit as many as fit.  [default: 50]", min=1),
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Minutes of training; the schedule is fitted to them.")
+        float | None,
+        typer.Option(help="Minutes of training, to which the schedule is fitted; start and thresholds take some more."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Crops in a step.  [default: 4]", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest rate.  [default: 0.001]")] = None,

@@ -37,7 +37,10 @@ def view(
     runs: Runs = None,
     objects: Objects = None,
     port: Annotated[
-        int, typer.Option(help="The page's; the viewer takes the next one.  [default: any free]", min=0, max=65534)
+        int,
+        typer.Option(
+            help="The page's; the viewer takes the next one.  [default: any free]", min=0, max=65534, show_default=False
+        ),
     ] = 0,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:

@@ -91,7 +91,7 @@ def average_picks(
     if bare:
         notice(f"left out, as no pick has its whole box in a tomogram (--box makes it smaller): {', '.join(bare)}")
     rows = [[n, str(m.count), str(len(picks.where(name=n)) - m.count), str(edges[n])] for n, m in means.items()]
-    table("Averages, not aligned", ["object", "picks", "left out", "box (voxels)"], rows)
+    table("Averages, as the particles lie", ["object", "picks", "cut by a border", "box (voxels)"], rows)
     out.print(f"{folder / 'averages.png'}: {caption}", highlight=False, markup=False, soft_wrap=True)
     return means
 

@@ -35,7 +35,9 @@ def corrected_runs(
     there = sorted({*right.runs, *wrong.runs})
     used = [run for run in there if run in runs]
     if not used:
-        raise DataError(f"{path} is about {', '.join(there) or 'nothing'}, but training is on {', '.join(runs)}")
+        about = ", ".join(there)
+        hint = f"; --train-runs must name {about}" if there else ""
+        raise DataError(f"{path} is about {about or 'nothing'}, but training is on {', '.join(runs)}{hint}")
     unused = [run for run in there if run not in runs]
     if unused:
         notice(f"{path} is also about {', '.join(unused)}, which training is not on")

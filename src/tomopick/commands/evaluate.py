@@ -115,7 +115,8 @@ def _tell_of_runs(counted: Sequence[str], picks: Picks, truth: Picks, *, chosen:
         )
         return
     if silent:
-        notice(f"no picks in {_few(silent)}: all their particles count as missed; choose runs with --runs")
+        hint = "" if chosen else "; choose runs with --runs"
+        notice(f"no picks in {_few(silent)}: all their particles count as missed{hint}")
     if unused and not chosen:
         notice(f"picks in {_few(unused)} do not count, as the truth has no particles there; choose runs with --runs")
     bare = [run for run in counted if run not in truth.runs and run in picks.runs]

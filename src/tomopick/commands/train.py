@@ -10,7 +10,7 @@ from statistics import mean, stdev
 
 from tomopick.atomic import replacing
 from tomopick.commands.corrections import corrected_runs
-from tomopick.commands.screen import out, table
+from tomopick.commands.screen import notice, out, table
 from tomopick.commands.sources import project_at, split_names
 from tomopick.errors import DataError, TomopickError
 from tomopick.io.project import Project
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 UNLIMITED = 100_000  # epochs
+LITTLE = 0.1  # a weighted F4 below which a model is of no use yet
 DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
 
 
@@ -263,3 +264,5 @@ def _tell(best: Trained, folder: Path, caption: str) -> None:
         f"curve   {folder / 'training_progress.png'}  ({caption})",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
+    if found.score < LITTLE:
+        notice("hardly anything is found on the validation runs yet: train for longer (--time-limit, --epochs)")

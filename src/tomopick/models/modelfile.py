@@ -79,6 +79,8 @@ def read_spec(path: Path) -> ModelSpec:
         ModelFileError: there is no such file, or it is not a tomopick model.
     """
     wanted = "give the model.safetensors that `tomopick train` left"
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        wanted = f"the model of that folder is {path / 'model.safetensors'}"
     if not path.is_file():
         raise ModelFileError(f"there is no model file {path}; {wanted}")
     try:
