@@ -15,10 +15,10 @@ __all__ = ["train"]
 def train(
     project: Annotated[Path, typer.Argument(help="copick configuration (JSON), or the folder it lies in.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
-    model: Annotated[
-        str | None, typer.Option(help=f"Network: {NETWORKS}.  [default: that of --init, else cryoet3dcnn]")
+    model: Annotated[str | None, typer.Option(help=f"Network: {NETWORKS}.  [default: cryoet3dcnn]")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Model file to start from, of its network; it may know other objects.")
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Model file to start from; it may know other objects.")] = None,
     tomogram: Annotated[
         str,
         typer.Option(help="Tomogram type, such as wbp; more, as in wbp,denoised, vary what training sees of a run."),
