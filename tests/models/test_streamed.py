@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -71,6 +73,26 @@ def test_memory_does_not_grow_with_the_volume_and_is_foretold():
     with torch.inference_mode():
         features = sum(p.numel() for p in made.down1(torch.zeros(1, 1, 240, 16, 16))) * 4
     assert held[0] < 3 * features
+
+
+def test_foretelling_memory_loads_no_compiler():
+    code = (
+        "import sys, torch\n"
+        "from tomopick.models.registry import build\n"
+        "from tomopick.models.streamed import peak_bytes\n"
+        "network = build('heatmap-unet', {'num_classes': 3}).eval()\n"
+        "print(peak_bytes(network, (8, 8, 8), 48, torch.float32), 'torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size, loaded = done.stdout.split()
+    assert (int(size) > 0, loaded) == (True, "False")
+
+
+@pytest.mark.parametrize("edge", [8, 16, 32])
+def test_memory_grows_as_the_section_does(edge):
+    made = network("heatmap-unet")
+    sizes = [peak_bytes(made, (16, edge, n), 96, torch.float32) for n in (edge, 3 * edge)]
+    assert sizes[1] == 3 * sizes[0]
 
 
 class _Pooled(nn.Module):

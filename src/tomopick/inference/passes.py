@@ -169,7 +169,7 @@ def _thickness(one: Pass, network: nn.Module, axis: int, voxels: list[int]) -> i
     area, dtype = beside[0] * beside[1], DTYPES[one.dtype]
     for thick in range(min(THICKEST, voxels[axis]), 0, -align):
         length = -(-min(voxels[axis], 4 * one.network.context) // thick) * thick
-        held = peak_bytes(network, (thick, beside[0], beside[1]), length, dtype)
+        held = peak_bytes(network, (thick, align, align), length, dtype) * area / align**2
         read = 3 * 4 * thick * area  # a slab, the next one, and what either is made of
         if WORKSPACE * held + read <= one.room:
             return thick
