@@ -309,6 +309,7 @@ def _joined(first: Planes, second: Planes, before: int = 0, after: int = 0) -> P
     there = [planes for planes in (first, second) if planes is not None]
     if not there:
         return None
-    zeros = torch.zeros_like(there[0][:, :, :1])
-    every = [*[zeros] * before, *there, *[zeros] * after]
-    return torch.cat(every, dim=2) if len(every) > 1 else every[0]
+    if before or after:
+        zeros = torch.zeros_like(there[0][:, :, :1])
+        there = [*[zeros] * before, *there, *[zeros] * after]
+    return torch.cat(there, dim=2) if len(there) > 1 else there[0]
