@@ -14,7 +14,11 @@ CROP = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 12, 12, 12)).as
 
 
 def changed(seed: int, **settings: float) -> torch.Tensor:
-    return Intensity(Augmentation(**(NONE | settings)))(CROP.clone(), seed)
+    return one(Intensity(Augmentation(**(NONE | settings))), CROP, seed)
+
+
+def one(intensity: Intensity, crop: torch.Tensor, seed: int) -> torch.Tensor:
+    return intensity(crop[None], [seed])[0]
 
 
 @pytest.mark.parametrize(
@@ -29,9 +33,16 @@ def test_the_seed_decides(settings):
 
 def test_the_seed_decides_whatever_was_drawn_before():
     intensity = Intensity(Augmentation(blur=1.0))
-    first = intensity(CROP.clone(), 7)
-    intensity(CROP.clone(), 8)
-    assert torch.equal(intensity(CROP.clone(), 7), first)
+    first = one(intensity, CROP, 7)
+    one(intensity, CROP, 8)
+    assert torch.equal(one(intensity, CROP, 7), first)
+
+
+def test_each_crop_of_a_batch_changes_as_if_alone():
+    intensity = Intensity(Augmentation(blur=1.0, spectrum=0.3, wedge=30.0))
+    batch = torch.stack([CROP, 2 * CROP, CROP + 1])
+    for crop, seed, alone in zip(intensity(batch, [3, 4, 5]), (3, 4, 5), batch, strict=True):
+        assert torch.equal(crop, one(intensity, alone, seed))
 
 
 def test_nothing_asked_for_changes_nothing():
@@ -41,7 +52,7 @@ def test_nothing_asked_for_changes_nothing():
 
 def test_the_given_crop_is_left_alone():
     given = CROP.clone()
-    Intensity(Augmentation(blur=1.0))(given, 3)
+    one(Intensity(Augmentation(blur=1.0)), given, 3)
     assert torch.equal(given, CROP)
 
 
@@ -77,7 +88,7 @@ def gains(what: torch.Tensor, **settings: float) -> np.ndarray:
     intensity = Intensity(Augmentation(**(NONE | settings)))
     found = []
     for seed in range(60):
-        result = intensity(what.clone(), seed)
+        result = one(intensity, what, seed)
         gain = float((result * what).sum() / (what * what).sum())
         torch.testing.assert_close(result, gain * what, atol=1e-4, rtol=0)
         found.append(gain)
@@ -117,4 +128,4 @@ def test_what_lost_tilts_leave_is_nothing_or_noise_as_strong():
 
 def tilted(what: torch.Tensor) -> list[torch.Tensor]:
     intensity = Intensity(Augmentation(**(NONE | {"wedge": 20.0})))
-    return [intensity(what.clone(), seed) for seed in range(80)]
+    return [one(intensity, what, seed) for seed in range(80)]

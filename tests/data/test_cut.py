@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from tomopick.data.augment import Intensity
 from tomopick.data.dataset import Annotated, CropDataset, cut
 from tomopick.data.normalise import Scaling
 from tomopick.data.sampling import Crop, CropShape, Particles, Sampler, random_pose
@@ -156,7 +155,7 @@ def test_a_crop_is_the_same_each_time_it_is_asked_for():
     volume = np.random.default_rng(0).normal(size=(40, 40, 40))
     source = annotated(volume, np.array([[20.0, 20, 20]]), [0])
     crops = Sampler([(40, 40, 40)], [source.particles], SHAPE, Recipe()).epoch(0)
-    data = CropDataset([source], crops, SHAPE, Intensity(Augmentation()))
+    data = CropDataset([source], crops, SHAPE)
     first = [data[i][0] for i in range(len(data))]
     again = [data[i][0] for i in reversed(range(len(data)))][::-1]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -167,7 +166,7 @@ def test_each_crop_says_what_its_background_may_be():
     whole = annotated(volume, np.array([[20.0, 20, 20]]), [0])
     part = replace(whole, particles=replace(whole.particles, missing=(2, 5)))
     crops = [Crop(run, (4, 4, 4), *AS_IT_IS, 0) for run in (0, 1)]
-    possible = [np.flatnonzero(p).tolist() for *_, p in CropDataset([whole, part], crops, SHAPE)]
+    possible = [np.flatnonzero(p).tolist() for *_, p, _ in CropDataset([whole, part], crops, SHAPE)]
     assert possible == [[9], [2, 5, 9]]
 
 

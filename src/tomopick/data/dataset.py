@@ -13,7 +13,6 @@ from scipy.ndimage import affine_transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tomopick.data.augment import Intensity
 from tomopick.data.normalise import Scaling
 from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles
 from tomopick.symmetry import turned
@@ -21,7 +20,7 @@ from tomopick.tomogram import Tomogram
 
 __all__ = ["Annotated", "CropDataset", "Sample", "cut"]
 
-Sample = tuple[Tensor, Tensor, Tensor, Tensor]
+Sample = tuple[Tensor, Tensor, Tensor, Tensor, int]
 
 
 @dataclass(frozen=True)
@@ -109,12 +108,10 @@ def _beyond(crop: Crop, shape: CropShape, size: tuple[int, ...]) -> NDArray[np.b
 
 
 class CropDataset(Dataset[Sample]):
-    """Densities (1, edge^3), labels, how much they hold (positions^3 both), and `Particles.possible` (classes,)."""
+    """Densities (1, edge^3), labels, how much they hold (positions^3 both), `Particles.possible` (classes,), a seed."""
 
-    def __init__(
-        self, runs: Sequence[Annotated], crops: Sequence[Crop], shape: CropShape, intensity: Intensity | None = None
-    ) -> None:
-        self._runs, self._crops, self._shape, self._intensity = runs, crops, shape, intensity
+    def __init__(self, runs: Sequence[Annotated], crops: Sequence[Crop], shape: CropShape) -> None:
+        self._runs, self._crops, self._shape = runs, crops, shape
 
     def __len__(self) -> int:
         return len(self._crops)
@@ -122,8 +119,5 @@ class CropDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         crop = self._crops[index]
         run = self._runs[crop.run]
-        densities, labels, share = cut(run, crop, self._shape)
-        tensor = torch.from_numpy(densities)[None]
-        if self._intensity is not None:
-            tensor = self._intensity(tensor, crop.seed)
-        return tensor, torch.from_numpy(labels), torch.from_numpy(share), torch.from_numpy(run.particles.possible)
+        densities, labels, share = (torch.from_numpy(one) for one in cut(run, crop, self._shape))
+        return densities[None], labels, share, torch.from_numpy(run.particles.possible), crop.seed

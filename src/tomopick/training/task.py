@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tomopick.data.augment import Intensity
-from tomopick.data.dataset import Annotated, CropDataset, Sample
+from tomopick.data.dataset import Annotated, CropDataset
 from tomopick.data.sampling import IGNORE, CropShape, Sampler
 from tomopick.inference.engine import dense_pass
 from tomopick.models.losses import FocalLoss, TverskyOverlap
 from tomopick.recipe import Recipe
 
 __all__ = ["DenseTask", "class_weights"]
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # of `data.dataset.Sample`
 
 HARD_SCORE = 0.3  # background that is this likely to be taken for a particle is worth another look
 HARD_PER_RUN = 200
@@ -123,7 +125,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
 
     def train_dataloader(self) -> DataLoader[Any]:
         crops = self.sampler.epoch(self.current_epoch)
-        data = CropDataset(self.training_runs, crops, self.shape, self.intensity)
+        data = CropDataset(self.training_runs, crops, self.shape)
         return DataLoader(data, batch_size=self.recipe.batch_size, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -157,8 +159,9 @@ class DenseTask(LightningModule):  # type: ignore[misc]
             loss = loss + self.recipe.tversky * self.overlap(logits, labels, *told)
         return loss
 
-    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        crops, *truth = batch
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        crops, *truth, seeds = batch
+        crops = self.intensity(crops, seeds.tolist())
         if self.recipe.mixup:
             # each crop with the one before it (mixup, Zhang et al. 2018)
             rng = np.random.default_rng([self.recipe.seed, 5, self.global_step, self.global_rank])
@@ -179,8 +182,8 @@ class DenseTask(LightningModule):  # type: ignore[misc]
     def on_validation_epoch_start(self) -> None:
         self.val_losses = []
 
-    def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        crops, *truth = batch
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        crops, *truth, _ = batch
         loss = self._loss(self._logits(crops), *truth)
         self.val_losses.append(float(loss))
         self.log("val_loss", loss, prog_bar=True, batch_size=len(crops), sync_dist=True)
