@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from tomopick.errors import DataError
 from tomopick.objects import CZII_OBJECTS
-from tomopick.simulate.particles import crowder_models, particle_model, render
+from tomopick.simulate.particles import BlobModel, crowder_models, particle_model, random_crowders, render
 
 NAMES = [o.name for o in CZII_OBJECTS]
 SYMMETRY = {
@@ -40,15 +40,16 @@ def test_rendered_mass_lies_within_the_radius_and_its_centre_at_the_origin(name:
     assert np.allclose(center_of_mass(density), np.array(density.shape) // 2, atol=0.01)
 
 
+def has_symmetry(centres: np.ndarray, group: str) -> bool:
+    tree = cKDTree(centres)
+    return all(tree.query(rotation.apply(centres))[0].max() < 1e-6 for rotation in Rotation.create_group(group))
+
+
 @pytest.mark.parametrize("name", SYMMETRY)
 def test_point_group_maps_the_particle_onto_itself(name: str) -> None:
     order, group = SYMMETRY[name]
-    centres = particle_model(name).centres
-    rotations = Rotation.create_group(group)
-    assert len(rotations) == order
-    for rotation in rotations:
-        away, _ = cKDTree(centres).query(rotation.apply(centres))
-        assert away.max() < 1e-6
+    assert len(Rotation.create_group(group)) == order
+    assert has_symmetry(particle_model(name).centres, group)
 
 
 def test_ribosome_has_no_symmetry() -> None:
@@ -76,6 +77,46 @@ def test_masses_are_those_of_the_proteins() -> None:
         "ribosome",
     ]
     assert all(model.mass < masses["beta-amylase"] for model in crowder_models())
+
+
+@pytest.fixture(scope="module")
+def strangers() -> tuple[BlobModel, ...]:
+    return random_crowders(np.random.default_rng(0), 100)
+
+
+def test_random_crowders_have_the_mass_and_size_of_proteins(strangers: tuple[BlobModel, ...]) -> None:
+    masses = [model.mass for model in strangers]
+    assert 40 <= min(masses) < 60
+    assert 700 < max(masses) <= 900
+    for model in strangers:
+        density = render(model, 5.0)
+        assert density.sum() == pytest.approx(model.mass, rel=1e-5)
+        assert density[distances(density.shape, 5.0) <= model.radius + 2.5].sum() > 0.9 * model.mass
+        assert model.radius >= 6.6 * model.mass ** (1 / 3) + 15
+        assert 6 <= len(model.centres) <= 40
+        assert 8 <= model.sigma <= 10
+
+
+def test_random_crowders_have_one_of_five_point_groups(strangers: tuple[BlobModel, ...]) -> None:
+    found = {
+        max(("C1", "C2", "C3", "D2", "D3"), key=lambda g: len(Rotation.create_group(g)) * has_symmetry(m.centres, g))
+        for m in strangers
+    }
+    assert found == {"C1", "C2", "C3", "D2", "D3"}
+
+
+def test_random_crowders_are_long_and_flat_and_neither(strangers: tuple[BlobModel, ...]) -> None:
+    spans = np.array([np.sort(np.linalg.eigvalsh(np.cov(model.centres.T))) ** 0.5 for model in strangers])
+    assert (spans[:, 2] > 2 * spans[:, 1]).any()
+    assert (spans[:, 1] > 1.8 * spans[:, 0]).any()
+    assert (spans[:, 2] < 1.5 * spans[:, 0]).any()
+
+
+def test_random_crowders_are_new_for_each_generator_and_the_same_for_the_same() -> None:
+    one, same, other = (random_crowders(np.random.default_rng(seed), 3) for seed in (1, 1, 2))
+    assert [model.mass for model in one] == [model.mass for model in same]
+    assert np.array_equal(one[0].centres, same[0].centres)
+    assert not {model.mass for model in one} & {model.mass for model in other}
 
 
 def test_unknown_particle_is_named_in_the_error() -> None:

@@ -19,6 +19,17 @@ def simulate(
         192,
     ),
     seed: Annotated[int, typer.Option(help="Another seed makes other tomograms.", min=0)] = 0,
+    vary: Annotated[
+        bool,
+        typer.Option(
+            "--vary",
+            help="Each tomogram has a microscope, a noise and a crowding of its own: for training networks that shall "
+            "know others than one.",
+        ),
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(help="Tomograms made at a time, each by a process; they stay the same.", min=1)
+    ] = 1,
 ) -> None:
     """Make a project of phantom tomograms with known particles: OUT/config.json and OUT/truth.csv.
 
@@ -26,8 +37,10 @@ def simulate(
     shape 96 192 192: to try its model on tomograms that it has not seen, give another seed.
 
     Example: `tomopick simulate phantom --runs 3 --shape 96 192 192 --seed 0`
+
+    Example: `tomopick simulate many --runs 12 --shape 128 256 256 --vary --jobs 4`
     """
     from tomopick.commands.simulate import simulate_project
 
-    _, truth = simulate_project(out, runs, shape, seed)
+    _, truth = simulate_project(out, runs, shape, seed, vary=vary, jobs=jobs)
     typer.echo(f"{out / 'config.json'}: {runs} tomograms with {len(truth)} particles; truth in {out / 'truth.csv'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from tomopick.atomic import replacing
@@ -13,14 +14,25 @@ from tomopick.io.project import Project, create_project
 from tomopick.objects import CZII_OBJECTS
 from tomopick.picks import Picks
 from tomopick.simulate import Scope, simulate_runs
+from tomopick.tomogram import Tomogram
 
 __all__ = ["simulate_project"]
 
 
 def simulate_project(
-    folder: Path, runs: int, shape: tuple[int, int, int], seed: int, settings: Scope | None = None
+    folder: Path,
+    runs: int,
+    shape: tuple[int, int, int],
+    seed: int,
+    settings: Scope | None = None,
+    *,
+    vary: bool = False,
+    jobs: int = 1,
 ) -> tuple[Project, Picks]:
-    """Simulate runs into a new copick project, ``folder/config.json``, and their truth into ``folder/truth.csv``."""
+    """Simulate runs into a new copick project, ``folder/config.json``, and their truth into ``folder/truth.csv``.
+
+    `settings`, `vary` and `jobs` are those of `simulate_runs`.
+    """
     if (folder / "config.json").exists() or (folder / "ExperimentRuns").exists():
         raise DataError(f"{folder} holds a project already; choose another folder")
     try:
@@ -28,20 +40,18 @@ def simulate_project(
     except OSError as error:
         raise DataError(f"cannot make the folder {folder}: {error.strerror}") from error
     try:
-        return _fill(folder, runs, shape, seed, settings)
+        return _fill(folder, runs, simulate_runs(runs, shape, seed, settings, vary, jobs))
     except BaseException:  # also a keyboard interrupt: half a project would pass for a whole one
         (folder / "config.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "ExperimentRuns", ignore_errors=True)
         raise
 
 
-def _fill(
-    folder: Path, runs: int, shape: tuple[int, int, int], seed: int, settings: Scope | None
-) -> tuple[Project, Picks]:
+def _fill(folder: Path, runs: int, simulated: Iterator[tuple[Tomogram, Picks]]) -> tuple[Project, Picks]:
     project = create_project(folder / "config.json", CZII_OBJECTS, name="tomopick phantom")
     truths = []
     with progress_bar(f"simulating {runs} tomograms") as tell:
-        for done, (tomogram, picks) in enumerate(simulate_runs(runs, shape, seed, settings), start=1):
+        for done, (tomogram, picks) in enumerate(simulated, start=1):
             project.add_tomogram(tomogram.name, tomogram.kind, tomogram.spacing, tomogram[:, :, :])
             project.add_picks(picks, "simulation", "0")
             truths.append(picks)

@@ -2,5 +2,6 @@
 
 from tomopick.simulate.imaging import Scope
 from tomopick.simulate.runs import simulate_run, simulate_runs
+from tomopick.simulate.variety import varied
 
-__all__ = ["Scope", "simulate_run", "simulate_runs"]
+__all__ = ["Scope", "simulate_run", "simulate_runs", "varied"]

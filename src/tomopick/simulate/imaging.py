@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +43,9 @@ class Scope:
         particles: annotated particles in a cubic micrometre, all kinds together (at least three of each are tried).
         crowders: unannotated small proteins in a cubic micrometre.
         beads: gold beads in the box.
+        misalignment: standard deviation in Angstrom of each image's shift, along both of its axes, that the
+            reconstruction does not know of.
+        strangers: kinds of random proteins that join the crowders; each run draws its own.
     """
 
     spacing: float = 10.0
@@ -53,6 +58,8 @@ class Scope:
     particles: float = 9000.0
     crowders: float = 30000.0
     beads: int = 2
+    misalignment: float = 0.0
+    strangers: int = 0
 
     def __post_init__(self) -> None:
         if not self.spacing > 0:
@@ -64,7 +71,8 @@ class Scope:
             )
         if self.defocus[0] > self.defocus[1]:
             raise DataError(f"a defocus from {self.defocus[0]} to {self.defocus[1]}; give the smaller one first")
-        negative = [n for n in ("dose", "b_factor", "noise", "particles", "crowders", "beads") if getattr(self, n) < 0]
+        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "strangers")
+        negative = [name for name in amounts if getattr(self, name) < 0]
         if negative:
             raise DataError(f"{', '.join(negative)} cannot be below 0; give 0 to leave it out")
 
@@ -128,16 +136,33 @@ def project(specimen: list[Placed], series: TiltSeries) -> torch.Tensor:
     its box is and a specimen slab is not.
     """
     images = torch.zeros(len(series.angles), *series.image_shape)
-    for placed in specimen:
-        volume = torch.from_numpy(render(placed.model, series.spacing))
-        zyx = voxel_from_angstrom(placed.xyz, series.spacing)
-        # A slice's matrix turns image coordinates into the model's: the inverse of model -> specimen -> microscope.
-        matrices = series.view_matrices()[None] @ placed.rotation.as_matrix()[:, None]
-        inverse = torch.from_numpy(np.ascontiguousarray(matrices.swapaxes(-1, -2))).float()
-        for i in range(0, len(zyx), _BATCH):
-            patches = project_3d_to_2d(volume, inverse[i : i + _BATCH])
-            _add_patches(images, patches, zyx[i : i + _BATCH], series)
+    with _one_thread():
+        for placed in specimen:
+            _add_copies(images, placed, series)
     return images
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many small steps, which gain nothing from threads and whose rounding would tell how many there were."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _add_copies(images: torch.Tensor, placed: Placed, series: TiltSeries) -> None:
+    """Add the projections of all copies of one model."""
+    volume = torch.from_numpy(render(placed.model, series.spacing))
+    zyx = voxel_from_angstrom(placed.xyz, series.spacing)
+    # A slice's matrix turns image coordinates into the model's: the inverse of model -> specimen -> microscope.
+    matrices = series.view_matrices()[None] @ placed.rotation.as_matrix()[:, None]
+    inverse = torch.from_numpy(np.ascontiguousarray(matrices.swapaxes(-1, -2))).float()
+    for i in range(0, len(zyx), _BATCH):
+        patches = project_3d_to_2d(volume, inverse[i : i + _BATCH])
+        _add_patches(images, patches, zyx[i : i + _BATCH], series)
 
 
 def _add_patches(images: torch.Tensor, patches: torch.Tensor, zyx: Floats, series: TiltSeries) -> None:
@@ -161,15 +186,23 @@ def _add_patches(images: torch.Tensor, patches: torch.Tensor, zyx: Floats, serie
 def _shifted(patches: torch.Tensor, shift: Floats) -> torch.Tensor:
     """Patches (..., d, d) moved by fractions of a pixel (..., 2), row and column, with a phase ramp."""
     size = patches.shape[-1]
-    row, column = torch.from_numpy(shift).float()[..., None, None].unbind(dim=-3)
-    phase = row * torch.fft.fftfreq(size)[:, None] + column * torch.fft.rfftfreq(size)
-    spectrum = torch.fft.rfft2(patches) * torch.exp(-2j * torch.pi * phase)
+    spectrum = torch.fft.rfft2(patches) * _ramp((size, size), shift)
     moved: torch.Tensor = torch.fft.irfft2(spectrum, s=(size, size))
     return moved
 
 
+def _ramp(shape: tuple[int, int], shift: Floats) -> torch.Tensor:
+    """What the Fourier transform of images of this shape is multiplied by to move them by (..., 2) pixels."""
+    row, column = torch.from_numpy(shift).float()[..., None, None].unbind(dim=-3)
+    phase = row * torch.fft.fftfreq(shape[0])[:, None] + column * torch.fft.rfftfreq(shape[1])
+    return torch.exp(-2j * torch.pi * phase)
+
+
 def observe(images: torch.Tensor, series: TiltSeries, scope: Scope, rng: np.random.Generator) -> torch.Tensor:
-    """What the microscope makes of projections (tilts, rows, columns): damaged, transferred and noisy; protein dark."""
+    """What the microscope makes of projections (tilts, rows, columns): damaged, transferred and noisy; protein dark.
+
+    Where the scope has a misalignment, each image is moved by a shift that nobody tells the reconstruction.
+    """
     shape = series.image_shape
     contrast = calculate_ctf_2d(
         defocus=float(rng.uniform(*scope.defocus)),
@@ -184,12 +217,22 @@ def observe(images: torch.Tensor, series: TiltSeries, scope: Scope, rng: np.rand
         rfft=True,
         fftshift=False,
     )
+    shifts = _shifts(series, scope.misalignment, rng)
     seen = torch.empty_like(images)
     for t, dose in enumerate(_mean_doses(series.angles, scope.dose)):
         transfer = contrast * _envelope(shape, series.spacing, scope.b_factor, dose)
+        if shifts is not None:
+            transfer = transfer * _ramp(shape, shifts[t])
         seen[t] = torch.fft.irfft2(torch.fft.rfft2(-images[t]) * transfer, s=shape)
     noise = rng.standard_normal(seen.shape, dtype=np.float32) * _noise_levels(series, scope.noise)[:, None, None]
     return seen + torch.from_numpy(noise)
+
+
+def _shifts(series: TiltSeries, misalignment: float, rng: np.random.Generator) -> Floats | None:
+    """Row and column shift of each image in pixels, (tilts, 2); None, and nothing drawn, for perfect alignment."""
+    if misalignment == 0:
+        return None
+    return rng.normal(scale=misalignment / series.spacing, size=(len(series.angles), 2))
 
 
 def _mean_doses(angles: tuple[float, ...], dose: float) -> Floats:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,9 +14,13 @@ from scipy.stats import qmc
 
 from tomopick.errors import DataError
 
-__all__ = ["GOLD_BEAD", "BlobModel", "crowder_models", "particle_model", "render"]
+__all__ = ["GOLD_BEAD", "BlobModel", "crowder_models", "log_uniform", "particle_model", "random_crowders", "render"]
 
 Floats = NDArray[np.float64]
+_SKIN = 15.0  # Angstrom around a crowder's blob centres that others keep clear of.
+_STRANGER_GROUPS = (("C1", 1), ("C2", 2), ("C3", 3), ("D2", 4), ("D3", 6))  # And how many copies each makes.
+_STRANGER_BLOBS = (6, 40)
+_HEAVIEST_BLOB = 30.0  # kDa that a blob of 9 A, about 20 A in radius, holds.
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +122,44 @@ def crowder_models() -> tuple[BlobModel, ...]:
     """Other proteins of the specimen, 30 to 160 kDa, that nobody annotates."""
     models = []
     for count, mass, stretch in ((3, 30, 1.0), (5, 60, 1.6), (7, 100, 0.7), (9, 160, 1.3)):
-        # A compact protein of M kDa has a radius of about 6.6 A x M^(1/3) (1.35 g/cm3).
-        radius = 6.6 * mass ** (1 / 3)
-        models.append(_centred(_cloud(count, (radius * stretch, radius, radius / stretch)), 9.0, mass, radius + 15))
+        radius = _compact_radius(mass)
+        cloud = _cloud(count, (radius * stretch, radius, radius / stretch))
+        models.append(_centred(cloud, 9.0, mass, radius + _SKIN))
     return tuple(models)
+
+
+def random_crowders(rng: np.random.Generator, count: int = 6) -> tuple[BlobModel, ...]:
+    """Proteins that never were: other ones at each call, largest first, 40 to 900 kDa.
+
+    Each is a cloud of 6 to 40 blobs, flat, round or long, with the point group C1, C2, C3, D2 or D3.
+    """
+    return tuple(sorted((_random_crowder(rng) for _ in range(count)), key=lambda model: -model.radius))
+
+
+def _random_crowder(rng: np.random.Generator) -> BlobModel:
+    group, copies = _STRANGER_GROUPS[rng.integers(len(_STRANGER_GROUPS))]
+    mass = log_uniform(rng, 40, 900)
+    # No blob heavier than its size can hold.
+    fewest = max(_STRANGER_BLOBS[0], mass / _HEAVIEST_BLOB)
+    count = rng.integers(math.ceil(fewest / copies), _STRANGER_BLOBS[1] // copies, endpoint=True)
+    stretch = log_uniform(rng, 0.6, 2.5)
+    radius = _compact_radius(mass)
+    # The axis of the symmetry is z, and so is that of the ellipsoid: copies of the unit stay in it.
+    semi_axes = radius * np.array([stretch**-0.5, stretch**-0.5, stretch])
+    unit = _on_sphere(1, rng.normal(size=(count, 3))) * rng.random((count, 1)) ** (1 / 3) * semi_axes
+    model = _centred(_symmetric(group, unit), rng.uniform(8, 10), mass, radius)
+    reach = float(np.linalg.norm(model.centres, axis=1).max())
+    return replace(model, radius=max(radius, reach) + _SKIN)
+
+
+def _compact_radius(mass: float) -> float:
+    """Radius in Angstrom of a compact protein of so many kDa (1.35 g/cm3)."""
+    return 6.6 * math.cbrt(mass)
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is drawn evenly between those of low and high."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 GOLD_BEAD = BlobModel(np.zeros((1, 3)), 14.0, 400, 50)

@@ -11,14 +11,17 @@ from tomopick.errors import DataError
 from tomopick.objects import CZII_OBJECTS
 from tomopick.picks import Picks
 from tomopick.simulate.imaging import Scope, TiltSeries, observe, project
-from tomopick.simulate.particles import GOLD_BEAD, BlobModel, crowder_models, particle_model
+from tomopick.simulate.parallel import in_order
+from tomopick.simulate.particles import GOLD_BEAD, BlobModel, crowder_models, particle_model, random_crowders
 from tomopick.simulate.reconstruction import reconstruct
 from tomopick.simulate.specimen import Placed, place
+from tomopick.simulate.variety import varied
 from tomopick.tomogram import Tomogram
 
 __all__ = ["simulate_run", "simulate_runs"]
 
 _LEAST_SIZE = 16
+_VARIETY = 1000  # Above any letter's number: no run's own random choices begin with the same seed.
 _LEAST_COPIES = 3
 _CUBIC_MICROMETRE = 1e12
 _SHARES = {
@@ -46,7 +49,7 @@ def simulate_run(
         name: of the run; it and the seed settle every random choice.
         shape_zyx: size in voxels, at least 16 each.
         seed: 0 or more.
-        settings: the specimen and the microscope; ``Scope()`` where none are given.
+        settings: the specimen and the microscope; ``Scope()`` where none are given (`varied` draws one).
 
     Returns:
         The tomogram (kind "wbp"; float32 zyx, zero mean, unit deviation, protein dark) and its picks (xyz in Angstrom,
@@ -56,10 +59,7 @@ def simulate_run(
         DataError: the shape or the seed is out of range.
     """
     scope = settings or Scope()
-    if len(shape_zyx) != 3 or min(shape_zyx) < _LEAST_SIZE:
-        raise DataError(f"cannot simulate a box of {tuple(shape_zyx)} voxels; give zyx, each at least {_LEAST_SIZE}")
-    if seed < 0:
-        raise DataError(f"the seed {seed} is negative; give 0 or more")
+    _check(shape_zyx, seed)
     rng = np.random.default_rng([seed, *name.encode()])
     specimen, picks = _specimen(name, shape_zyx, scope, rng)
     series = TiltSeries(shape_zyx, scope.spacing, scope.angles())
@@ -72,10 +72,38 @@ def simulate_runs(
     shape_zyx: tuple[int, int, int] = (96, 192, 192),
     seed: int = 0,
     settings: Scope | None = None,
+    vary: bool = False,
+    jobs: int = 1,
 ) -> Iterator[tuple[Tomogram, Picks]]:
-    """Runs ``SIM_0`` to ``SIM_{n-1}``, one at a time; arguments as in `simulate_run`."""
-    for i in range(n):
-        yield simulate_run(f"SIM_{i}", shape_zyx, seed, settings)
+    """Runs ``SIM_0`` to ``SIM_{n-1}`` in this order.
+
+    Args:
+        n: how many.
+        shape_zyx: as in `simulate_run`, and so are `seed` and `settings`.
+        seed: see there.
+        settings: see there; the same for all runs.
+        vary: draw the settings of each run by `varied`, from the seed and the run's number.
+        jobs: processes that work at a time; the runs are the same for any number of them. With more than one, a
+            script must guard its main part with ``if __name__ == "__main__":``.
+
+    Raises:
+        DataError: as in `simulate_run`; settings are given though they shall vary; or a process ended early.
+    """
+    _check(shape_zyx, seed)
+    if jobs < 1:
+        raise DataError(f"{jobs} jobs; give 1 or more")
+    if vary and settings is not None:
+        raise DataError("settings are given, and each run shall draw its own; give settings or vary, not both")
+    scopes = (varied(np.random.default_rng([seed, i, _VARIETY])) if vary else settings for i in range(n))
+    tasks = ((f"SIM_{i}", shape_zyx, seed, scope) for i, scope in enumerate(scopes))
+    yield from in_order(simulate_run, tasks, min(jobs, max(n, 1)))
+
+
+def _check(shape_zyx: tuple[int, int, int], seed: int) -> None:
+    if len(shape_zyx) != 3 or min(shape_zyx) < _LEAST_SIZE:
+        raise DataError(f"cannot simulate a box of {tuple(shape_zyx)} voxels; give zyx, each at least {_LEAST_SIZE}")
+    if seed < 0:
+        raise DataError(f"the seed {seed} is negative; give 0 or more")
 
 
 def _specimen(
@@ -90,7 +118,7 @@ def _specimen(
             count = round(scope.particles * volume * _SHARES[key] * rng.uniform(0.8, 1.2))
             wanted.append((model, max(count, _LEAST_COPIES)))
     wanted.append((GOLD_BEAD, scope.beads))
-    kinds = crowder_models()
+    kinds = (*random_crowders(rng, scope.strangers), *crowder_models())
     counts = rng.multinomial(round(scope.crowders * volume), np.full(len(kinds), 1 / len(kinds)))
     specimen = place([*wanted, *zip(kinds, counts.tolist(), strict=True)], shape_zyx, scope.spacing, rng)
     names = {id(model): key for key, model in models.items()}
