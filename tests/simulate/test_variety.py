@@ -18,7 +18,8 @@ RANGES = {
     "tilt_step": (2, 3),
     "dose": (2, 4),
     "b_factor": (100, 600),
-    "noise": (1, 4),
+    "noise": (1.5, 7),
+    "low_pass": (0.2, 0.5),
     "particles": (9000, 30000),
     "crowders": (10000, 120000),
     "beads": (0, 6),
@@ -78,7 +79,7 @@ def test_varied_scopes_lie_in_their_ranges_and_fill_them() -> None:
     assert {scope.beads for scope in scopes} == set(range(7))
     assert all(scope.strangers > 0 for scope in scopes)
     # Log-uniform: as many below the geometric mean of the ends as above.
-    assert np.mean([scope.noise < 2 for scope in scopes]) == pytest.approx(0.5, abs=0.12)
+    assert np.mean([scope.noise < 10.5**0.5 for scope in scopes]) == pytest.approx(0.5, abs=0.12)
 
 
 def test_the_same_generator_draws_the_same_scope() -> None:

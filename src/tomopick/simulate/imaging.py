@@ -45,6 +45,7 @@ class Scope:
         beads: gold beads in the box.
         misalignment: standard deviation in Angstrom of each image's shift, along both of its axes, that the
             reconstruction does not know of.
+        low_pass: frequency in cycles per pixel where the reconstruction's low-pass begins to fall.
         strangers: kinds of random proteins that join the crowders; each run draws its own.
     """
 
@@ -59,6 +60,7 @@ class Scope:
     crowders: float = 30000.0
     beads: int = 2
     misalignment: float = 0.0
+    low_pass: float = 0.35
     strangers: int = 0
 
     def __post_init__(self) -> None:
@@ -71,7 +73,7 @@ class Scope:
             )
         if self.defocus[0] > self.defocus[1]:
             raise DataError(f"a defocus from {self.defocus[0]} to {self.defocus[1]}; give the smaller one first")
-        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "strangers")
+        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "low_pass", "strangers")
         negative = [name for name in amounts if getattr(self, name) < 0]
         if negative:
             raise DataError(f"{', '.join(negative)} cannot be below 0; give 0 to leave it out")

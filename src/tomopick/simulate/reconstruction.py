@@ -10,17 +10,18 @@ from tomopick.simulate.imaging import TiltSeries
 
 __all__ = ["reconstruct"]
 
-_CUTOFF = 0.35  # Cycles per pixel where the low-pass begins to fall, and the width of its fall.
-_FALL = 0.05
+_FALL = 0.05  # Cycles per pixel over which the low-pass falls.
 
 
-def reconstruct(images: torch.Tensor, series: TiltSeries) -> NDArray[np.float32]:
+def reconstruct(images: torch.Tensor, series: TiltSeries, low_pass: float = 0.35) -> NDArray[np.float32]:
     """Weighted back-projection of images (tilts, rows, columns) into the series' box, zyx.
+
+    The low-pass begins to fall at this frequency, in cycles per pixel.
 
     It is done in real space: inserting Fourier slices would take a padded cube of the box's longest side, many times
     the memory of a slab.
     """
-    filtered = _weighted(images)
+    filtered = _weighted(images, low_pass)
     depth, height, width = series.shape_zyx
     rows = slice(series.first_row, series.first_row + height)
     volume = torch.zeros(1, height, depth, width)
@@ -34,11 +35,11 @@ def reconstruct(images: torch.Tensor, series: TiltSeries) -> NDArray[np.float32]
     return np.ascontiguousarray(volume[0].permute(1, 0, 2).numpy())
 
 
-def _weighted(images: torch.Tensor) -> torch.Tensor:
+def _weighted(images: torch.Tensor, low_pass: float) -> torch.Tensor:
     """Images with a low-pass, and the ramp across the tilt axis that evens out how often tilts visit a frequency."""
     shape = images.shape[-2:]
     across = torch.fft.rfftfreq(shape[1])
     radius = torch.hypot(torch.fft.fftfreq(shape[0])[:, None], across)
-    low_pass = torch.exp(-0.5 * ((radius - _CUTOFF).clamp_min(0) / _FALL) ** 2)
-    weighted: torch.Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * across * low_pass, s=shape)
+    passed = torch.exp(-0.5 * ((radius - low_pass).clamp_min(0) / _FALL) ** 2)
+    weighted: torch.Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * across * passed, s=shape)
     return weighted

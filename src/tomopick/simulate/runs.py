@@ -64,7 +64,7 @@ def simulate_run(
     specimen, picks = _specimen(name, shape_zyx, scope, rng)
     series = TiltSeries(shape_zyx, scope.spacing, scope.angles())
     images = observe(project(specimen, series), series, scope, rng)
-    return Tomogram(_normalised(reconstruct(images, series)), scope.spacing, name, "wbp"), picks
+    return Tomogram(_normalised(reconstruct(images, series, scope.low_pass)), scope.spacing, name, "wbp"), picks
 
 
 def simulate_runs(

@@ -24,10 +24,11 @@ def varied(rng: np.random.Generator) -> Scope:
         defocus=(defocus, defocus),
         dose=float(rng.uniform(2, 4)),
         b_factor=float(rng.uniform(100, 600)),
-        noise=log_uniform(rng, 1, 4),
+        noise=log_uniform(rng, 1.5, 7),
         particles=log_uniform(rng, 9000, 30000),
         crowders=log_uniform(rng, 10000, 120000),
         beads=int(rng.integers(0, 6, endpoint=True)),
         misalignment=float(rng.uniform(0, 10)),
+        low_pass=float(rng.uniform(0.2, 0.5)),
         strangers=_STRANGERS,
     )
