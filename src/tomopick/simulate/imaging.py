@@ -73,8 +73,8 @@ class Scope:
             )
         if self.defocus[0] > self.defocus[1]:
             raise DataError(f"a defocus from {self.defocus[0]} to {self.defocus[1]}; give the smaller one first")
-        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "low_pass", "strangers")
-        negative = [name for name in amounts if getattr(self, name) < 0]
+        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "strangers")
+        negative = [name for name in (*amounts, "low_pass") if getattr(self, name) < 0]
         if negative:
             raise DataError(f"{', '.join(negative)} cannot be below 0; give 0 to leave it out")
 
