@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Self
@@ -178,7 +178,9 @@ def score_parts(
             if progress is not None:
                 progress((done + share) / len(strips))
 
-        yield from _parts_of(whole, axis, across, strip, tell)
+        for part in _parts_of(whole, axis, across, strip, tell):
+            plan = f"{part.scores.plan}, {_counted(len(strips), 'strip')}"
+            yield replace(part, scores=replace(part.scores, plan=plan))
 
 
 def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], progress: Progress) -> Iterator[Part]:
@@ -201,7 +203,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
         core[across] = slice(strip[0] - left, strip[1] - left)
         core[axis] = slice(own - start, ready - start)
         first = _with(_with((0, 0, 0), axis, start), across, left)
-        yield Part(whole.named(held, first), first, (core[0], core[1], core[2]), counts)
+        yield Part(whole.named(held, one.plan, first), first, (core[0], core[1], core[2]), counts)
         own, kept = ready, max(ready - margin, start)
         held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
         start = kept
@@ -278,11 +280,11 @@ class _Whole:
         """A pass over what is seen of the tomogram."""
         return Pass(self.network, seen, self.scaling, self.device, self.dtype, self.room, first, counts)
 
-    def named(self, array: NDArray[np.float32], start: Triple = (0, 0, 0)) -> ScoreMap:
+    def named(self, array: NDArray[np.float32], plan: str, start: Triple = (0, 0, 0)) -> ScoreMap:
         """Scores (classes, z, y, x) from a grid point on, as a map."""
         z, y, x = (float(self.stride * n) for n in start)
         names = tuple(o.name for o in self.model.spec.objects)
-        return ScoreMap(array, self.stride, (z, y, x), self.tomogram.spacing, names, self.tomogram.name)
+        return ScoreMap(array, self.stride, (z, y, x), self.tomogram.spacing, names, self.tomogram.name, plan)
 
 
 def _mean_map(whole: _Whole, ways: Sequence[Orientation], progress: Progress | None) -> ScoreMap:
@@ -296,14 +298,22 @@ def _mean_map(whole: _Whole, ways: Sequence[Orientation], progress: Progress | N
             if progress is not None:
                 progress((done + share) / len(ways))
 
-        _add_scores(turned(array, way), whole, TurnedTomogram(whole.tomogram, last, way), tell)
+        plan = _add_scores(turned(array, way), whole, TurnedTomogram(whole.tomogram, last, way), tell)
     if len(ways) > 1:
         array /= len(ways)
-    return whole.named(array)
+    return whole.named(array, f"{plan}, {_counted(len(ways), 'orientation')}" if len(ways) > 1 else plan)
 
 
-def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, progress: Progress) -> None:
-    """Add probabilities to an array (classes, z, y, x) of those of the voxels ``stride * i``, piece by piece."""
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, progress: Progress) -> str:
+    """Add probabilities to an array (classes, z, y, x) of those of the voxels ``stride * i``, piece by piece.
+
+    Returns:
+        How, in words.
+    """
     stride = whole.stride
     step = whole.network.stride // stride
     counts = scores.shape[1:]
@@ -315,8 +325,10 @@ def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, prog
             progress((done + share) / len(shifts))
 
         first, size = (sz * stride, sy * stride, sx * stride), (part.shape[1], part.shape[2], part.shape[3])
-        for place, probabilities in pieces(whole.one(seen, first, size), tell):
+        one = whole.one(seen, first, size)
+        for place, probabilities in pieces(one, tell):
             part[(slice(None), *place)] += probabilities
+    return one.plan if len(shifts) == 1 else f"{one.plan}, {_counted(len(shifts), 'shift')}"
 
 
 def dense_pass(
