@@ -116,7 +116,7 @@ def test_probabilities_sum_to_one_and_the_map_says_what_it_is():
     assert scores.array.min() >= 0
     assert (scores.stride, scores.offset, scores.spacing) == (4, (0.0, 0.0, 0.0), 10.0)
     assert (scores.objects, scores.name) == (("a", "b"), "t")
-    assert scores.plan.startswith("tiles of 128 voxels with ")
+    assert scores.plan.startswith("tiles of up to 128 voxels with ")
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 17, 9), (2, 40, 5)])
@@ -221,7 +221,7 @@ def test_a_network_that_runs_elsewhere_scores_in_tiles_as_in_one_piece(edge, mon
     tiled = score_map(Model(Elsewhere(model.network), model.spec), tomogram)
     assert (tiled.stride, tiled.offset) == (2, (0.0, 0.0, 0.0))
     np.testing.assert_allclose(tiled.array, whole, atol=1e-4)
-    assert tiled.plan == f"tiles of {edge} voxels with {model.network.context} around"
+    assert tiled.plan == f"tiles of up to {edge} voxels with {model.network.context} around"
 
 
 @pytest.mark.parametrize("shape", [(30, 61, 109), (21, 109, 40), (110, 30, 29), (3, 9, 9)])

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -17,7 +16,9 @@ from numpy.typing import NDArray
 from tomopick.data.normalise import Scaling, scaling_of
 from tomopick.errors import TomopickError
 from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
-from tomopick.inference.passes import DTYPES, Pass, Progress, Triple, fits, pieces, slab_axis, streams
+from tomopick.inference.backends import model_in
+from tomopick.inference.device import chosen_dtype
+from tomopick.inference.passes import Pass, Progress, Triple, fits, pieces, slab_axis, streams
 from tomopick.inference.peaks import margin_of
 from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import Part, ScoreMap
@@ -32,7 +33,6 @@ __all__ = [
     "chosen_dtype",
     "chosen_stride",
     "dense_pass",
-    "fast_dtype",
     "keep_freed_memory",
     "score_map",
     "score_parts",
@@ -64,30 +64,6 @@ def keep_freed_memory(below: int | None = None) -> None:
         libc.mallopt(m_top_pad, 2**26)
 
 
-def fast_dtype(device: str) -> str:
-    """The number format that "auto" means on a device: "bf16" where its arithmetic is fast, else "fp16" or "fp32"."""
-    if device != "cpu" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "fp32"
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
-
-
-def chosen_dtype(dtype: str, device: str) -> str:
-    """The number format, "auto" being the fastest on the device.
-
-    Raises:
-        TomopickError: there is no such format.
-    """
-    if dtype == "auto":
-        return fast_dtype(device)
-    if dtype not in DTYPES:
-        raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
-    return dtype
-
-
 def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
     """The stride, None being 4, or the network's own where that is finer.
 
@@ -110,6 +86,7 @@ def score_map(
     augment: int = 1,
     device: str = "cpu",
     dtype: str = "fp32",
+    backend: str = "torch",
     memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> ScoreMap:
@@ -128,14 +105,17 @@ def score_map(
             augmentation), the first being the tomogram as it is. Takes so many times as long, and no more memory.
         device: as PyTorch names it.
         dtype: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
+        backend: "torch", or where the extra ``export`` is installed "openvino" or "onnx", which compute in fp32 on the
+            CPU, or "auto", the fastest of them.
         memory: GB of the whole process to stay below, beside the map itself. Heatmap networks take the tomogram in
             slabs as thick as that allows, at least 8 voxels; others take what they need.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
-        TomopickError: the stride does not fit the network, there is no such dtype, or the training saw fewer
-            orientations.
+        TomopickError: the stride does not fit the network, there is no such dtype, the training saw fewer
+            orientations, or the backend is unknown, not installed, or does not go with device and dtype.
     """
+    model = model_in(model, backend, device=device, dtype=dtype)
     stride = chosen_stride(model.network, stride)
     ways = trained_orientations(model, augment)
     return _mean_map(_Whole.of(model, tomogram, stride, device, dtype, memory), ways, progress)

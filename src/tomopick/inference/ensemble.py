@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.errors import DataError
+from tomopick.inference.backends import model_in
 from tomopick.inference.engine import MEMORY, chosen_stride, score_map
 from tomopick.inference.passes import Progress
 from tomopick.inference.resample import at_spacing, on_grid
@@ -52,6 +53,14 @@ class Ensemble:
         if not (np.isfinite(given) & (given > 0)).all():
             raise DataError(f"the weights {', '.join(f'{w:g}' for w in given)} are not all numbers above 0")
         return cls(together, tuple(float(share) for share in given / given.sum()))
+
+    def in_backend(self, backend: str, *, device: str = "cpu", dtype: str = "auto") -> Self:
+        """The same models with their networks in a backend; "auto" is the fastest for each.
+
+        Raises:
+            TomopickError: it is unknown, not installed, or does not go with device and dtype.
+        """
+        return replace(self, models=tuple(model_in(one, backend, device=device, dtype=dtype) for one in self.models))
 
     @property
     def objects(self) -> tuple[ParticleObject, ...]:

@@ -27,7 +27,7 @@ from tomopick.inference.tiling import Tile, tiles
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.models.streamed import NotStreamable, Streamed, peak_bytes, planes_first
 
-__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "fits", "pieces", "slab_axis", "streams"]
+__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "fits", "pieces", "slab_axis", "streams", "tiled_voxels"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Triple = tuple[int, int, int]
@@ -96,9 +96,9 @@ class Pass:
     def plan(self) -> str:
         """What pieces the network takes, in words."""
         if not self.network.context:
-            return f"tiles of {TILE} voxels with {self.network.halo} around"
+            return f"tiles of up to {TILE} voxels with {self.network.halo} around"
         if self.slabs is None:
-            return f"tiles of {PADDED_TILE} voxels with {self.network.context} around"
+            return f"tiles of up to {PADDED_TILE} voxels with {self.network.context} around"
         return f"slabs of {max(self.slabs.room, self.network.align)} voxels along {'zyx'[self.slabs.axis]}"
 
 
@@ -214,8 +214,7 @@ def _voxels(one: Pass) -> list[int]:
 def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
     """Tiles with their context, but none beyond the borders of the pass, where the network pads as in training."""
     network = one.network
-    step = network.align // network.stride
-    plan = list(tiles(one.counts, PADDED_TILE // network.stride, step))
+    plan = _padded_tiles(network, one.counts)
     for done, tile in enumerate(plan):
         spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, one.counts, strict=True)]
         start = [f + low for f, (low, _) in zip(one.first, spans, strict=True)]
@@ -229,6 +228,19 @@ def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
         yield tile.slices, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
         if progress is not None:
             progress((done + 1) / len(plan))
+
+
+def tiled_voxels(network: DenseNetwork, counts: Triple) -> int:
+    """Voxels that a network that pads is given for so many scores, where it takes tiles: some more than once."""
+    total = 0
+    for tile in _padded_tiles(network, counts):
+        spans = (_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, counts, strict=True))
+        total += math.prod(high - low for low, high in spans)
+    return total
+
+
+def _padded_tiles(network: DenseNetwork, counts: Triple) -> list[Tile]:
+    return list(tiles(counts, PADDED_TILE // network.stride, network.align // network.stride))
 
 
 def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int, int]:
