@@ -15,7 +15,8 @@ from tomopick.inference.device import chosen_device
 def test_auto_is_the_gpu_that_was_tested_or_the_processor(cuda, mps, auto, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert chosen_device("auto") == auto
+    assert chosen_device("auto") == chosen_device("auto", "auto") == auto
+    assert chosen_device("auto", "openvino") == "cpu"
     assert chosen_device("cpu") == "cpu"
     for name, there in (("cuda", cuda), ("mps", mps)):
         if there:

@@ -116,6 +116,7 @@ def test_probabilities_sum_to_one_and_the_map_says_what_it_is():
     assert scores.array.min() >= 0
     assert (scores.stride, scores.offset, scores.spacing) == (4, (0.0, 0.0, 0.0), 10.0)
     assert (scores.objects, scores.name) == (("a", "b"), "t")
+    assert scores.plan.startswith("tiles of up to 128 voxels with ")
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 17, 9), (2, 40, 5)])
@@ -220,6 +221,7 @@ def test_a_network_that_runs_elsewhere_scores_in_tiles_as_in_one_piece(edge, mon
     tiled = score_map(Model(Elsewhere(model.network), model.spec), tomogram)
     assert (tiled.stride, tiled.offset) == (2, (0.0, 0.0, 0.0))
     np.testing.assert_allclose(tiled.array, whole, atol=1e-4)
+    assert tiled.plan == f"tiles of up to {edge} voxels with {model.network.context} around"
 
 
 @pytest.mark.parametrize("shape", [(30, 61, 109), (21, 109, 40), (110, 30, 29), (3, 9, 9)])
@@ -235,8 +237,9 @@ def test_a_network_that_pads_scores_in_slabs_as_in_one_piece(shape, thick, monke
 def test_little_memory_makes_slabs_thin_and_changes_no_score():
     model, tomogram = padded_model(), noise((40, 200, 40))
     told: dict[float, list[float]] = {0.0: [], 8.0: []}
-    maps = [score_map(model, tomogram, memory=memory, progress=told[memory].append).array for memory in told]
-    np.testing.assert_allclose(*maps, atol=1e-4)
+    maps = [score_map(model, tomogram, memory=memory, progress=told[memory].append) for memory in told]
+    np.testing.assert_allclose(*(scores.array for scores in maps), atol=1e-4)
+    assert [scores.plan for scores in maps] == ["slabs of 8 voxels along y", "slabs of 24 voxels along y"]
     assert (len(told[0.0]), len(told[8.0])) == (25, 9)  # slabs of 8 voxels, and of 24
 
 
@@ -284,6 +287,7 @@ def test_a_section_that_there_is_no_room_for_goes_strip_by_strip(shape, across):
     whole, told = score_map(model, tomogram), []
     parts = list(score_parts(model, tomogram, memory=0.5, progress=told.append))
     starts = sorted({part.own_start[across] for part in parts})
+    assert {part.scores.plan for part in parts} == {f"slabs of 8 voxels along {'xy'[across - 1]}, 2 strips"}
     assert starts == [0, 60]  # no narrower than twice the context, and whole steps of 8 voxels
     found = np.full(whole.array.shape, np.nan, np.float32)
     for part in parts:

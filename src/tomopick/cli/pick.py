@@ -52,6 +52,9 @@ def pick(
     border: Annotated[float, typer.Option(help="Angstrom to keep clear at each face.", min=0)] = 0.0,
     dtype: Annotated[str, typer.Option(help="Numbers: fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
     device: Device = "auto",
+    backend: Annotated[
+        str, typer.Option(help="torch, openvino or onnx; or auto: the fastest here, compared once and kept.")
+    ] = "torch",
     memory: Annotated[
         float,
         typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),
@@ -84,10 +87,11 @@ def pick(
     from tomopick.commands.sources import split_names
     from tomopick.inference.device import chosen_device
 
-    where = chosen_device(device)
+    where = chosen_device(device, backend)
     options = PickOptions(
         kind=tomogram, spacing=voxel_spacing, stride=stride, threshold=threshold, border=border, mask=mask, dtype=dtype,
         expected_precision=precision, device=where, pixels=pixels, augment=augment, exclusive=exclusive, memory=memory,
+        backend=backend,
     )  # fmt: skip
     failures = pick_all(
         [model, *(others or [])], inputs, out, options, weights=read_weights(weights), runs=split_names(runs),

@@ -26,12 +26,16 @@ class ModelRecord:
         sha256: of its file.
         share: what it counts, of 1 in all.
         stride: voxels between its scores.
+        backend: what computed it.
+        precision: the number format in which it was computed.
     """
 
     name: str
     sha256: str
     share: float
     stride: int
+    backend: str = "torch"
+    precision: str = "fp32"
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Journal:
         sizes: of each finished tomogram, by its name.
         counts: of the picks of each finished tomogram.
         seconds: that each of them took.
+        plans: how the models went over each of them, in words.
     """
 
     path: Path
@@ -53,6 +58,7 @@ class Journal:
     sizes: dict[str, TomogramSize] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    plans: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def beside(cls, picks_file: Path, models: Sequence[ModelRecord], options: dict[str, Any], overwrite: bool) -> Self:
@@ -75,6 +81,7 @@ class Journal:
             journal.sizes = {k: TomogramSize(tuple(v["xyz"]), v["pixel_size"]) for k, v in stored["sizes"].items()}
             journal.counts = stored["counts"]
             journal.seconds = stored.get("seconds", {})
+            journal.plans = stored.get("plans", {})
         except FileNotFoundError as error:
             raise DataError(
                 f"{picks_file} exists and was not written by this command; add --overwrite to replace it, "
@@ -88,7 +95,9 @@ class Journal:
     def settings(self) -> str:
         """A hash of all that decides what is picked; models count by what is in them, not by their names."""
         models = [(m.sha256, m.share, m.stride) for m in self.models]
-        return hashlib.sha256(json.dumps([models, self.options], sort_keys=True).encode()).hexdigest()
+        backends = {m.sha256: m.backend for m in self.models if m.backend != "torch"}
+        decisive = [models, self.options, *([backends] if backends else [])]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def finished(self, picks_file: Path) -> dict[str, Picks]:
         """The picks of each finished tomogram, as the file holds them.
@@ -115,6 +124,7 @@ class Journal:
             "options": self.options,
             "counts": self.counts,
             "seconds": self.seconds,
+            "plans": self.plans,
             "sizes": {name: asdict(size) for name, size in self.sizes.items()},
         }
         with replacing(self.path) as temporary:

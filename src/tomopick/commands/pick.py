@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from tomopick.commands.journal import Journal, ModelRecord, file_digest
 from tomopick.commands.screen import notice, out, progress_bar
 from tomopick.commands.sources import Source, tomograms_of
 from tomopick.errors import DataError, TomopickError
+from tomopick.inference.backends import USUAL, check_backend, fastest, model_in, precision_of
 from tomopick.inference.engine import MEMORY, chosen_dtype, chosen_stride
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.picking import check_picking, pick
@@ -21,7 +22,7 @@ from tomopick.inference.scoremap import Part
 from tomopick.io.picks import TomogramSize, picks_format, write_picks
 from tomopick.io.score_maps import Piece, writing_scores
 from tomopick.io.tomograms import read_tomogram
-from tomopick.models.modelfile import load_model
+from tomopick.models.modelfile import Model, load_model
 from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 
@@ -45,11 +46,17 @@ class PickOptions:
     augment: int = 1
     exclusive: bool = False
     memory: float = MEMORY
+    backend: str = "torch"
 
     def record(self) -> dict[str, Any]:
-        """The options as JSON can hold them, with the number format that "auto" means here."""
+        """The options as JSON can hold them, with the number format that "auto" means here.
+
+        The backend is not among them, for it is each model's.
+        """
         dtype = chosen_dtype(self.dtype, self.device)
-        return asdict(self) | {"dtype": dtype, "mask": None if self.mask is None else str(self.mask)}
+        held = asdict(self) | {"dtype": dtype, "mask": None if self.mask is None else str(self.mask)}
+        del held["backend"]
+        return held
 
 
 def read_weights(text: str | None) -> list[float] | None:
@@ -66,11 +73,12 @@ def read_weights(text: str | None) -> list[float] | None:
 
 @dataclass(frozen=True)
 class _Team:
-    """The models that pick together, their files, and the name they share in copick projects."""
+    """The models that pick together, their files, the name they share in copick projects, and what computes each."""
 
     together: Ensemble
     files: tuple[Path, ...]
     name: str
+    backends: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, given: Sequence[Path], weights: Sequence[float] | None) -> Self:
@@ -88,12 +96,43 @@ class _Team:
         names = [path.resolve().name if path.is_dir() else own[0].name for path, own in zip(given, loaded, strict=True)]
         return cls(Ensemble.of([model for own in loaded for model in own], each), files, "-".join(names))
 
-    def records(self, stride: int | None) -> list[ModelRecord]:
+    def in_backend(self, options: PickOptions) -> Self:
+        """The same models in the backend of the options; "auto" is the fastest for each.
+
+        Raises:
+            TomopickError: the backend is not installed.
+        """
+        models = self.together.models
+        names = tuple(_backend_for(model, options) for model in models)
+        moved = tuple(model_in(model, name) for model, name in zip(models, names, strict=True))
+        return replace(self, together=replace(self.together, models=moved), backends=names)
+
+    def records(self, options: PickOptions) -> list[ModelRecord]:
         """What a journal says of the models."""
+        dtype = chosen_dtype(options.dtype, options.device)
+        each = zip(self.together.models, self.files, self.together.shares, self.backends, strict=True)
         return [
-            ModelRecord(model.name, file_digest(file), share, chosen_stride(model.network, stride))
-            for model, file, share in zip(self.together.models, self.files, self.together.shares, strict=True)
-        ]
+            ModelRecord(
+                model.name, file_digest(file), share, chosen_stride(model.network, options.stride), backend,
+                precision_of(model, dtype),
+            )
+            for model, file, share, backend in each
+        ]  # fmt: skip
+
+
+def _backend_for(model: Model, options: PickOptions) -> str:
+    """The backend of the options, or where that is "auto" the fastest, told of where it was found just now."""
+    if options.backend != "auto":
+        return options.backend
+    choice = fastest(model, options.device, options.dtype)
+    if choice.fresh:
+        size = " x ".join(map(str, USUAL))
+        times = ", ".join(f"{name} {time:.3g} s" for name, time in choice.seconds.items())
+        notice(
+            f"{choice.backend} is kept as this machine's backend for networks like that of '{model.name}': a tomogram "
+            f"of {size} voxels would take {times}"
+        )
+    return choice.backend
 
 
 def _model_files(path: Path) -> list[Path]:
@@ -144,7 +183,8 @@ def pick_all(
     _notice_kinds(team, kind)
     if write_copick:
         _check_copick(sources, team)
-    journal = Journal.beside(picks_file, team.records(options.stride), options.record(), overwrite)
+    team = team.in_backend(options)
+    journal = Journal.beside(picks_file, team.records(options), options.record(), overwrite)
     picks = journal.finished(picks_file)
     failures = []
     for number, source in enumerate(sources, start=1):
@@ -188,6 +228,7 @@ def _check(picks_file: Path, options: PickOptions) -> None:
             f"a {form.name} cannot keep all that is picked: write .csv or .star, and `tomopick convert` it"
         )
     chosen_dtype(options.dtype, options.device)
+    check_backend(options.backend, options.device, options.dtype)
     if options.threshold is not None and options.expected_precision is not None:
         raise TomopickError("--threshold and --precision both say which picks to keep; give one of them")
     try:
@@ -262,6 +303,14 @@ def _pick_one(
             raise DataError(f"mask {options.mask} is {tuple(mask.shape)} voxels, {source.name} is {tomogram.shape}")
     objects = [o.name for o in together.objects]
     thresholds = None if options.threshold is None else dict.fromkeys(objects, options.threshold)
+    plan = ""
+
+    def see(part: Part) -> None:
+        nonlocal plan
+        plan = part.scores.plan
+        if save is not None:
+            save(part)
+
     started = time.monotonic()
     with _saving(scores, together.objects) as save, progress_bar(label) as tell:
         found = pick(
@@ -278,11 +327,12 @@ def _pick_one(
             expected_precision=options.expected_precision,
             exclusive=options.exclusive,
             memory=options.memory,
-            each_part=save,
+            each_part=see,
             progress=tell,
         )
     journal.sizes[source.name] = size
     journal.counts[source.name] = len(found)
+    journal.plans[source.name] = plan
     journal.seconds[source.name] = round(time.monotonic() - started, 1)
     return found
 

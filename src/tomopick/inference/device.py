@@ -1,25 +1,52 @@
-"""Which device to compute on."""
+"""Which device to compute on, and in which number format."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
 from tomopick.errors import TomopickError
+from tomopick.inference.passes import DTYPES
 
-__all__ = ["chosen_device"]
+__all__ = ["chosen_device", "chosen_dtype", "fast_dtype"]
 
 
-def chosen_device(name: str) -> str:
-    """The device of this name; for "auto" a CUDA device where there is one, else the CPU.
+def chosen_device(name: str, backend: str = "torch") -> str:
+    """The device of this name; for "auto" a CUDA device where there is one and the backend uses it, else the CPU.
 
     Raises:
         TomopickError: there is no such device.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return "cuda" if there["cuda"] else "cpu"
+        return "cuda" if there["cuda"] and backend in ("torch", "auto") else "cpu"
     if name not in there:
         raise TomopickError(f"unknown device '{name}'; choose cpu, cuda, mps or auto")
     if not there[name]:
         raise TomopickError(f"this machine, or its PyTorch {torch.__version__}, has no {name}; use --device cpu")
     return name
+
+
+def fast_dtype(device: str) -> str:
+    """The number format that "auto" means on a device: "bf16" where its arithmetic is fast, else "fp16" or "fp32"."""
+    if device != "cpu" and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "fp32"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+
+
+def chosen_dtype(dtype: str, device: str) -> str:
+    """The number format, "auto" being the fastest on the device.
+
+    Raises:
+        TomopickError: there is no such format.
+    """
+    if dtype == "auto":
+        return fast_dtype(device)
+    if dtype not in DTYPES:
+        raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
+    return dtype

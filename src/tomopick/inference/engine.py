@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -17,7 +16,9 @@ from numpy.typing import NDArray
 from tomopick.data.normalise import Scaling, scaling_of
 from tomopick.errors import TomopickError
 from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
-from tomopick.inference.passes import DTYPES, Pass, Progress, Triple, fits, pieces, slab_axis, streams
+from tomopick.inference.backends import model_in
+from tomopick.inference.device import chosen_dtype
+from tomopick.inference.passes import Pass, Progress, Triple, fits, pieces, slab_axis, streams
 from tomopick.inference.peaks import margin_of
 from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import Part, ScoreMap
@@ -32,7 +33,6 @@ __all__ = [
     "chosen_dtype",
     "chosen_stride",
     "dense_pass",
-    "fast_dtype",
     "keep_freed_memory",
     "score_map",
     "score_parts",
@@ -64,30 +64,6 @@ def keep_freed_memory(below: int | None = None) -> None:
         libc.mallopt(m_top_pad, 2**26)
 
 
-def fast_dtype(device: str) -> str:
-    """The number format that "auto" means on a device: "bf16" where its arithmetic is fast, else "fp16" or "fp32"."""
-    if device != "cpu" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "fp32"
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
-
-
-def chosen_dtype(dtype: str, device: str) -> str:
-    """The number format, "auto" being the fastest on the device.
-
-    Raises:
-        TomopickError: there is no such format.
-    """
-    if dtype == "auto":
-        return fast_dtype(device)
-    if dtype not in DTYPES:
-        raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
-    return dtype
-
-
 def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
     """The stride, None being 4, or the network's own where that is finer.
 
@@ -110,6 +86,7 @@ def score_map(
     augment: int = 1,
     device: str = "cpu",
     dtype: str = "fp32",
+    backend: str = "torch",
     memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> ScoreMap:
@@ -128,14 +105,17 @@ def score_map(
             augmentation), the first being the tomogram as it is. Takes so many times as long, and no more memory.
         device: as PyTorch names it.
         dtype: "fp32", or "bf16", "fp16" or "auto" (the fastest) where small differences do not matter.
+        backend: "torch", or where the extra ``export`` is installed "openvino" or "onnx", which compute in fp32 on the
+            CPU, or "auto", the fastest of them.
         memory: GB of the whole process to stay below, beside the map itself. Heatmap networks take the tomogram in
             slabs as thick as that allows, at least 8 voxels; others take what they need.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
-        TomopickError: the stride does not fit the network, there is no such dtype, or the training saw fewer
-            orientations.
+        TomopickError: the stride does not fit the network, there is no such dtype, the training saw fewer
+            orientations, or the backend is unknown, not installed, or does not go with device and dtype.
     """
+    model = model_in(model, backend, device=device, dtype=dtype)
     stride = chosen_stride(model.network, stride)
     ways = trained_orientations(model, augment)
     return _mean_map(_Whole.of(model, tomogram, stride, device, dtype, memory), ways, progress)
@@ -178,7 +158,9 @@ def score_parts(
             if progress is not None:
                 progress((done + share) / len(strips))
 
-        yield from _parts_of(whole, axis, across, strip, tell)
+        for part in _parts_of(whole, axis, across, strip, tell):
+            plan = f"{part.scores.plan}, {_counted(len(strips), 'strip')}"
+            yield replace(part, scores=replace(part.scores, plan=plan))
 
 
 def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], progress: Progress) -> Iterator[Part]:
@@ -201,7 +183,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
         core[across] = slice(strip[0] - left, strip[1] - left)
         core[axis] = slice(own - start, ready - start)
         first = _with(_with((0, 0, 0), axis, start), across, left)
-        yield Part(whole.named(held, first), first, (core[0], core[1], core[2]), counts)
+        yield Part(whole.named(held, one.plan, first), first, (core[0], core[1], core[2]), counts)
         own, kept = ready, max(ready - margin, start)
         held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
         start = kept
@@ -278,11 +260,11 @@ class _Whole:
         """A pass over what is seen of the tomogram."""
         return Pass(self.network, seen, self.scaling, self.device, self.dtype, self.room, first, counts)
 
-    def named(self, array: NDArray[np.float32], start: Triple = (0, 0, 0)) -> ScoreMap:
+    def named(self, array: NDArray[np.float32], plan: str, start: Triple = (0, 0, 0)) -> ScoreMap:
         """Scores (classes, z, y, x) from a grid point on, as a map."""
         z, y, x = (float(self.stride * n) for n in start)
         names = tuple(o.name for o in self.model.spec.objects)
-        return ScoreMap(array, self.stride, (z, y, x), self.tomogram.spacing, names, self.tomogram.name)
+        return ScoreMap(array, self.stride, (z, y, x), self.tomogram.spacing, names, self.tomogram.name, plan)
 
 
 def _mean_map(whole: _Whole, ways: Sequence[Orientation], progress: Progress | None) -> ScoreMap:
@@ -296,14 +278,22 @@ def _mean_map(whole: _Whole, ways: Sequence[Orientation], progress: Progress | N
             if progress is not None:
                 progress((done + share) / len(ways))
 
-        _add_scores(turned(array, way), whole, TurnedTomogram(whole.tomogram, last, way), tell)
+        plan = _add_scores(turned(array, way), whole, TurnedTomogram(whole.tomogram, last, way), tell)
     if len(ways) > 1:
         array /= len(ways)
-    return whole.named(array)
+    return whole.named(array, f"{plan}, {_counted(len(ways), 'orientation')}" if len(ways) > 1 else plan)
 
 
-def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, progress: Progress) -> None:
-    """Add probabilities to an array (classes, z, y, x) of those of the voxels ``stride * i``, piece by piece."""
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, progress: Progress) -> str:
+    """Add probabilities to an array (classes, z, y, x) of those of the voxels ``stride * i``, piece by piece.
+
+    Returns:
+        How, in words.
+    """
     stride = whole.stride
     step = whole.network.stride // stride
     counts = scores.shape[1:]
@@ -315,8 +305,10 @@ def _add_scores(scores: NDArray[np.float32], whole: _Whole, seen: Readable, prog
             progress((done + share) / len(shifts))
 
         first, size = (sz * stride, sy * stride, sx * stride), (part.shape[1], part.shape[2], part.shape[3])
-        for place, probabilities in pieces(whole.one(seen, first, size), tell):
+        one = whole.one(seen, first, size)
+        for place, probabilities in pieces(one, tell):
             part[(slice(None), *place)] += probabilities
+    return one.plan if len(shifts) == 1 else f"{one.plan}, {_counted(len(shifts), 'shift')}"
 
 
 def dense_pass(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.errors import DataError
+from tomopick.inference.backends import model_in
 from tomopick.inference.engine import MEMORY, chosen_stride, score_map
 from tomopick.inference.passes import Progress
 from tomopick.inference.resample import at_spacing, on_grid
@@ -52,6 +53,14 @@ class Ensemble:
         if not (np.isfinite(given) & (given > 0)).all():
             raise DataError(f"the weights {', '.join(f'{w:g}' for w in given)} are not all numbers above 0")
         return cls(together, tuple(float(share) for share in given / given.sum()))
+
+    def in_backend(self, backend: str, *, device: str = "cpu", dtype: str = "auto") -> Self:
+        """The same models with their networks in a backend; "auto" is the fastest for each.
+
+        Raises:
+            TomopickError: it is unknown, not installed, or does not go with device and dtype.
+        """
+        return replace(self, models=tuple(model_in(one, backend, device=device, dtype=dtype) for one in self.models))
 
     @property
     def objects(self) -> tuple[ParticleObject, ...]:
@@ -99,6 +108,7 @@ class Ensemble:
         finest = max(1, int(min(steps) / first.spacing + 1e-6))
         z, y, x = (-(-n // finest) for n in first.shape)
         total = np.zeros((len(self.objects) + 1, z, y, x), np.float32)
+        plans: list[str] = []
         for done, (model, share) in enumerate(zip(self.models, self.shares, strict=True)):
 
             def tell(part: float, done: int = done) -> None:
@@ -106,7 +116,7 @@ class Ensemble:
                     progress((done + part) / len(self.models))
 
             # not named here, or it would still be there while the next is made
-            self._add(
+            plan = self._add(
                 total,
                 finest * first.spacing,
                 score_map(
@@ -115,11 +125,12 @@ class Ensemble:
                 model,
                 share,
             )
+            plans.append(plan)
         names = tuple(o.name for o in self.objects)
-        return ScoreMap(total, finest, (0.0, 0.0, 0.0), first.spacing, names, first.name)
+        return ScoreMap(total, finest, (0.0, 0.0, 0.0), first.spacing, names, first.name, "; ".join(plans))
 
-    def _add(self, total: NDArray[np.float32], step: float, scores: ScoreMap, model: Model, share: float) -> None:
-        """Add a model's map to the total, whose points are ``step`` Angstrom apart, class by class."""
+    def _add(self, total: NDArray[np.float32], step: float, scores: ScoreMap, model: Model, share: float) -> str:
+        """Add a model's map to the total, whose points are ``step`` Angstrom apart, class by class; return its plan."""
         factor = step / (scores.stride * scores.spacing)
         counts = (total.shape[1], total.shape[2], total.shape[3])
         for place, particle in enumerate(self.objects):
@@ -128,6 +139,7 @@ class Ensemble:
                 part = model.spec.calibration[particle.name].apply(part)
             total[place] += np.float32(share) * on_grid(part, factor, counts)
         total[-1] += np.float32(share) * on_grid(scores.array[-1], factor, counts)
+        return scores.plan
 
     def _floors_of(self, model: Model, floor: float) -> dict[str, float]:
         known = model.spec.calibration

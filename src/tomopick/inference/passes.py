@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -26,7 +27,7 @@ from tomopick.inference.tiling import Tile, tiles
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.models.streamed import NotStreamable, Streamed, peak_bytes, planes_first
 
-__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "fits", "pieces", "slab_axis", "streams"]
+__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "fits", "pieces", "slab_axis", "streams", "tiled_voxels"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Triple = tuple[int, int, int]
@@ -84,6 +85,31 @@ class Pass:
         """The context in which the network runs in its number format."""
         return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "fp32")
 
+    @cached_property
+    def slabs(self) -> _Slabs | None:
+        """How slabs go through the network, or None where it cannot be fed in slabs."""
+        axis = slab_axis(self.counts)
+        network = _axis_first(self.network, axis)
+        return None if network is None else _Slabs(network, axis, _thickness(self, network, axis, _voxels(self)))
+
+    @property
+    def plan(self) -> str:
+        """What pieces the network takes, in words."""
+        if not self.network.context:
+            return f"tiles of up to {TILE} voxels with {self.network.halo} around"
+        if self.slabs is None:
+            return f"tiles of up to {PADDED_TILE} voxels with {self.network.context} around"
+        return f"slabs of {max(self.slabs.room, self.network.align)} voxels along {'zyx'[self.slabs.axis]}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Slabs:
+    """A copy of a network that takes slabs along an axis first, and how thick slabs there is room for; 0: none."""
+
+    network: nn.Module
+    axis: int
+    room: int
+
 
 def streams(network: DenseNetwork) -> bool:
     """Whether the network's scores come slab by slab, in order."""
@@ -110,8 +136,8 @@ def pieces(one: Pass, progress: Progress | None = None) -> Iterator[Piece]:
     """
     if not one.network.context:
         yield from _by_halo(one, progress)
-    elif (network := _axis_first(one.network, slab_axis(one.counts))) is not None:
-        yield from _by_slab(one, network, progress)
+    elif one.slabs is not None:
+        yield from _by_slab(one, one.slabs, progress)
     else:
         yield from _by_tile(one, progress)
 
@@ -121,12 +147,11 @@ def slab_axis(counts: Triple) -> int:
     return max((1, 2, 0), key=lambda axis: counts[axis])
 
 
-def _by_slab(one: Pass, network: nn.Module, progress: Progress | None) -> Iterator[Piece]:
+def _by_slab(one: Pass, slabs: _Slabs, progress: Progress | None) -> Iterator[Piece]:
     """Slabs of the whole pass along its longest axis, which this copy of the network takes first."""
-    axis = slab_axis(one.counts)
-    streamed = Streamed(network.to(DTYPES[one.dtype]))
-    voxels = _voxels(one)
-    thick = max(_thickness(one, network, axis, voxels), one.network.align)
+    axis, voxels = slabs.axis, _voxels(one)
+    streamed = Streamed(slabs.network.to(DTYPES[one.dtype]))
+    thick = max(slabs.room, one.network.align)
     counts = list(one.counts)
     counts[0], counts[axis] = counts[axis], counts[0]
     done = 0
@@ -178,9 +203,7 @@ def _thickness(one: Pass, network: nn.Module, axis: int, voxels: list[int]) -> i
 
 def fits(one: Pass) -> bool:
     """Whether there is room for slabs of the whole section, thin ones at least; yes for a network without context."""
-    axis = slab_axis(one.counts)
-    network = _axis_first(one.network, axis)
-    return network is None or _thickness(one, network, axis, _voxels(one)) > 0
+    return one.slabs is None or one.slabs.room > 0
 
 
 def _voxels(one: Pass) -> list[int]:
@@ -191,8 +214,7 @@ def _voxels(one: Pass) -> list[int]:
 def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
     """Tiles with their context, but none beyond the borders of the pass, where the network pads as in training."""
     network = one.network
-    step = network.align // network.stride
-    plan = list(tiles(one.counts, PADDED_TILE // network.stride, step))
+    plan = _padded_tiles(network, one.counts)
     for done, tile in enumerate(plan):
         spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, one.counts, strict=True)]
         start = [f + low for f, (low, _) in zip(one.first, spans, strict=True)]
@@ -206,6 +228,19 @@ def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
         yield tile.slices, torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
         if progress is not None:
             progress((done + 1) / len(plan))
+
+
+def tiled_voxels(network: DenseNetwork, counts: Triple) -> int:
+    """Voxels that a network that pads is given for so many scores, where it takes tiles: some more than once."""
+    total = 0
+    for tile in _padded_tiles(network, counts):
+        spans = (_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, counts, strict=True))
+        total += math.prod(high - low for low, high in spans)
+    return total
+
+
+def _padded_tiles(network: DenseNetwork, counts: Triple) -> list[Tile]:
+    return list(tiles(counts, PADDED_TILE // network.stride, network.align // network.stride))
 
 
 def _span(network: DenseNetwork, start: int, stop: int, count: int) -> tuple[int, int]:

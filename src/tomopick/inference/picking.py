@@ -37,6 +37,7 @@ def pick(
     border: float = 0.0,
     device: str = "cpu",
     dtype: str = "auto",
+    backend: str = "torch",
     memory: float = MEMORY,
     each_part: Callable[[Part], None] | None = None,
     progress: Progress | None = None,
@@ -64,6 +65,8 @@ def pick(
         border: Angstrom to keep clear at each face.
         device: as PyTorch names it.
         dtype: "fp32", "bf16", "fp16" or "auto", which is the fastest of them on the device.
+        backend: "torch", or where the extra ``export`` is installed "openvino" or "onnx", which compute in fp32 on the
+            CPU, or "auto", the fastest of them for each model.
         memory: GB of the whole process to stay below, as far as `score_map` says that it can.
         each_part: called with each part of the score map as it is done, from first to last; of several models it is
             their mean, calibrated, in one part.
@@ -73,9 +76,10 @@ def pick(
         run, object, x, y, z (Angstrom) and score of each pick; the score is calibrated where the model is.
 
     Raises:
-        TomopickError: what `check_picking` raises; a mask of another shape; an unknown dtype.
+        TomopickError: what `check_picking` raises; a mask of another shape; an unknown dtype; a backend that is
+            unknown, not installed, or does not go with device and dtype.
     """
-    together = Ensemble.of(model, weights)
+    together = Ensemble.of(model, weights).in_backend(backend, device=device, dtype=dtype)
     check_picking(together, stride, augment, expected_precision)
     keep_freed_memory(below=LARGE)
     objects = together.objects

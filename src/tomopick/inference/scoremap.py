@@ -24,6 +24,7 @@ class ScoreMap:
         spacing: voxel spacing in Angstrom of those voxels.
         objects: names of the objects, in the order of ``array``.
         name: the run.
+        plan: how a network went over the tomogram, in words.
     """
 
     array: NDArray[np.float32]
@@ -32,6 +33,7 @@ class ScoreMap:
     spacing: float
     objects: tuple[str, ...]
     name: str
+    plan: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -140,7 +140,9 @@ def _write_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
 
 def _write_openvino(network: nn.Module, example: Tensor, path: Path) -> None:
     openvino = _openvino()
-    converted = openvino.convert_model(network, example_input=example)
+    # traced here, for OpenVINO would have PyTorch check its trace, which takes longer than all else
+    traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+    converted = openvino.convert_model(traced, example_input=example)
     converted.reshape([1, 1, -1, -1, -1])
     weights = path.with_suffix(".bin")
     with replacing(weights) as temporary_weights, replacing(path) as temporary:
