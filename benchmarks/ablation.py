@@ -77,7 +77,7 @@ def parsed() -> argparse.Namespace:
     length.add_argument("--epochs", type=int, help="or its epochs, which other work on the machine does not change")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(%(default)s)")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--init", type=Path, metavar="MODEL", help="start every trial from this model")
+    parser.add_argument("--init", metavar="MODEL", help="start every trial from this model, simulated or none")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (%(default)s)")
     parser.add_argument("--workers", type=int, help="processes that cut each trial's crops (as `tomopick train`)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time, each on one core (%(default)s)")
@@ -102,8 +102,7 @@ def trial(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Trial
     torch.set_num_threads(1)
     make_folder(folder)
     length = {"epochs": args.epochs} if args.epochs else {"time_limit": args.minutes}
-    start = {} if args.init is None else {"init": args.init.resolve()}
-    recipe = read_recipe(None, {"model": "heatmap-unet", "seed": seed} | start | length | VARIANTS[name])
+    recipe = read_recipe(None, {"model": "heatmap-unet", "seed": seed, "init": args.init} | length | VARIANTS[name])
     device = chosen_device(args.device)
     trained = train_project(
         args.config, folder, recipe, kind="wbp", spacing=None, training=TRAIN, validation=[JUDGED], resume=True,

@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Augmentation", "Normalisation", "Recipe"]
+__all__ = ["Augmentation", "Init", "Normalisation", "Recipe"]
+
+
+Init = Literal["simulated"] | Path | None
+"""What weights to start from: those that come with tomopick, a model's, or fresh ones."""
 
 
 class _Frozen(BaseModel):
@@ -65,8 +69,10 @@ class Recipe(_Frozen):
 
     model: str = Field(default="cryoet3dcnn", description="Network, as `tomopick memory --help` lists them.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
-    init: Path | None = Field(
-        default=None, description="Model of the same network, whose weights, spacing and normalisation to start from."
+    init: Init = Field(
+        default=None,
+        description="Model of the same network, whose weights, spacing and normalisation to start from; simulated: the "
+        "weights that come with tomopick, trained on its phantoms; null: fresh weights.",
     )
     epochs: int = Field(default=50, ge=1, description="Epochs; each training particle is seen once in each.")
     time_limit: float | None = Field(default=None, gt=0, description="Minutes; the schedule is fitted to them.")

@@ -11,11 +11,15 @@ import torch
 from torch import nn
 
 from tomopick.errors import ModelFileError
+from tomopick.evaluation import evaluate
 from tomopick.inference.engine import score_map
+from tomopick.inference.picking import pick
 from tomopick.models.modelfile import Model, ModelSpec, load_model, save_model
-from tomopick.models.registry import build, names
-from tomopick.objects import ParticleObject
+from tomopick.models.registry import build, choices, names
+from tomopick.models.shipped import simulated_model
+from tomopick.objects import CZII_OBJECTS, ParticleObject
 from tomopick.recipe import Normalisation, Recipe
+from tomopick.simulate import simulate_run
 from tomopick.tomogram import Tomogram
 from tomopick.training.start import Start, start_training
 
@@ -46,9 +50,9 @@ def saved(folder: Path, name: str, objects: tuple[ParticleObject, ...] = (A, B))
     return folder / "first.safetensors"
 
 
-def from_model(path: Path, objects: tuple[ParticleObject, ...], **choices: object) -> Start:
+def from_model(path: Path, objects: tuple[ParticleObject, ...], **said: object) -> Start:
     spec = load_model(path).spec
-    chosen = {"model": spec.architecture, "arguments": SMALL[spec.architecture], "init": path} | choices
+    chosen = {"model": spec.architecture, "arguments": SMALL[spec.architecture], "init": path} | said
     return start_training(Recipe.model_validate(chosen), objects, 10.0)
 
 
@@ -103,6 +107,39 @@ def test_another_normalisation_in_the_recipe_gives_way_with_a_notice(tmp_path):
         start = from_model(path, (A, B), normalisation=Normalisation(clip=9.0))
     assert start.recipe.normalisation == SCALING
     from_model(path, (A, B), normalisation=SCALING)
+
+
+CZII = tuple(ParticleObject(name=n, radius=80, label=i + 1) for i, n in enumerate(("thyroglobulin", "apo-ferritin")))
+
+
+def test_a_heatmap_network_starts_from_the_phantoms_and_knows_their_objects_by_name():
+    start = start_training(Recipe.model_validate(choices("heatmap-unet") | {"model": "heatmap-unet"}), CZII, 6.5)
+    brought = load_model(simulated_model("heatmap-unet"))
+    rows = [[o.name for o in brought.spec.objects].index(o.name) for o in CZII] + [len(brought.spec.objects)]
+    torch.manual_seed(1)
+    tile = torch.randn(1, 1, 32, 32, 32)
+    networks = [n.eval() for n in (brought.network, start.network)]
+    with torch.inference_mode():
+        theirs, ours = (n.classify(n.embed(tile)) for n in networks)
+    torch.testing.assert_close(ours, theirs[:, rows], rtol=1e-4, atol=1e-5)
+    assert start.spacing == 6.5  # the data's own: nobody chose this model for its voxels
+    assert start.provenance["init"]["training"].keys() >= {"SIM_0", "SIM_1"}
+
+
+def test_without_weights_that_fit_the_start_is_fresh_and_says_so():
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="heatmap-unet tiny starts with fresh weights"):
+        start = start_training(Recipe(model="heatmap-unet", arguments={"size": "tiny"}, init="simulated"), (A, B), 10.0)
+    torch.manual_seed(0)
+    fresh = start_training(Recipe(model="heatmap-unet", arguments={"size": "tiny"}), (A, B), 10.0)
+    assert all(torch.equal(a, b) for a, b in zip(start.network.parameters(), fresh.network.parameters(), strict=True))
+    assert start.provenance == {}
+
+
+def test_the_phantoms_particles_are_found_by_the_model_that_comes_along():
+    tomogram, truth = simulate_run("unseen", (64, 128, 128), seed=77)
+    picks = pick(load_model(simulated_model("heatmap-unet")), tomogram)
+    assert evaluate(picks, truth, CZII_OBJECTS).score > 0.8
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
     model: Annotated[str | None, typer.Option(help=f"Network: {NETWORKS}.  [default: cryoet3dcnn]")] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Model file to start from, of its network; it may know other objects.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model file to start from, of its network; it may know other objects. simulated: weights that "
+            "tomopick brings, trained on its phantoms; none: fresh weights.  [default: simulated for heatmap-unet, "
+            "else none]",
+        ),
     ] = None,
     tomogram: Annotated[
         str,
@@ -98,7 +104,7 @@ def train(
     changes = {
         "model": model, "epochs": epochs, "time_limit": time_limit, "batch_size": batch_size,
         "learning_rate": learning_rate, "precision": precision, "seed": seed,
-        "init": init and init.resolve(), "ignore_unlabelled": ignore_unlabelled, "beta": beta,
+        "init": init, "ignore_unlabelled": ignore_unlabelled, "beta": beta,
         "at_precision": at_precision,
     }  # fmt: skip
     written = recipe or (resumed_recipe(out) if resume else None)

@@ -16,9 +16,10 @@ from tomopick.errors import DataError, TomopickError
 from tomopick.io.project import Project
 from tomopick.models.modelfile import ModelSpec, read_spec
 from tomopick.models.registry import choices
+from tomopick.models.shipped import SIMULATED
 from tomopick.picks import check_inside
 from tomopick.plots import plot_training
-from tomopick.recipe import Recipe
+from tomopick.recipe import Init, Recipe
 from tomopick.tomogram import Tomogram
 from tomopick.training.run import Trained, TrainingRun, train
 
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 UNLIMITED = 100_000  # epochs
+FRESH = "none"
 LITTLE = 0.1  # a weighted F4 below which a model is of no use yet
 DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
 
@@ -43,7 +45,7 @@ def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
     Of the augmentation, a file may name some choices and leave the rest.
 
     A time limit without a number of epochs decides alone. Where the training starts from a model, the network and its
-    arguments are the model's if nothing else is said.
+    arguments are the model's if nothing else is said. "none" as the model starts it from fresh weights.
     """
     try:
         read = json.loads(path.read_text()) if path else {}
@@ -52,8 +54,11 @@ def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
         chosen = read | {k: v for k, v in changes.items() if v is not None}
         if chosen.get("time_limit") is not None:
             chosen.setdefault("epochs", UNLIMITED)
-        if chosen.get("init") is not None:
-            chosen = _network_of(read_spec(Path(str(chosen["init"])))) | chosen
+        if chosen.get("init") == FRESH:
+            chosen["init"] = None
+        if chosen.get("init") not in (None, SIMULATED):
+            path = Path(str(chosen["init"])).resolve()
+            chosen = _network_of(read_spec(path)) | chosen | {"init": path}
         own = choices(str(chosen.get("model", DEFAULT_MODEL)))
         augmentation = chosen.get("augmentation")
         if isinstance(augmentation, dict):  # what it does not say stays as the network has it
@@ -180,7 +185,7 @@ def opened_runs(
     training: Sequence[str],
     kind: str,
     spacing: float | None,
-    init: Path | None,
+    init: Init,
     user: str | None,
     session: str | None,
     partial: bool,
@@ -229,10 +234,10 @@ def _there(project: Project, run: str, kinds: Sequence[str]) -> list[str]:
     return [kinds[0], *(kind for kind in kinds[1:] if kind in have)]
 
 
-def _tomogram(project: Project, run: str, kind: str, spacing: float | None, init: Path | None) -> Tomogram:
+def _tomogram(project: Project, run: str, kind: str, spacing: float | None, init: Init) -> Tomogram:
     """A run's tomogram of the spacing asked for, or near that of the model to start from, or else the finest."""
     there = [s for s, k in project.tomogram_kinds(run) if k == kind]
-    if spacing is None and init is not None and there:
+    if spacing is None and isinstance(init, Path) and there:
         wanted = read_spec(init).spacing
         spacing = min(there, key=lambda s: abs(s - wanted))
     return project.tomogram(run, kind, spacing)

@@ -56,6 +56,7 @@ class HeatmapUNet(PaddedNetwork):
 
     # convolutions: 1 + 2 + 2 (level 2), 8 + 4 (level 4), 16 (level 8); on the way up 4 + 4 and 2 + 2; whole cells of 8
     context = 48
+    recipe = PaddedNetwork.recipe | {"init": "simulated"}
 
     def __init__(self, num_classes: int, size: str = "small") -> None:
         super().__init__()

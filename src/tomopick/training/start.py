@@ -15,6 +15,7 @@ from torch import Tensor
 from tomopick.errors import ModelFileError
 from tomopick.models.modelfile import Model, load_model
 from tomopick.models.registry import build
+from tomopick.models.shipped import simulated_model
 from tomopick.objects import ParticleObject
 from tomopick.recipe import Recipe
 
@@ -46,7 +47,8 @@ def start_training(recipe: Recipe, objects: Sequence[ParticleObject], spacing: f
     """The network of a recipe, for these objects: with the weights of the model ``recipe.init``, or fresh ones.
 
     From a model everything is taken but the last layer's rows of objects that it does not know by name; these start
-    fresh. Its normalisation and its voxel spacing go with its weights.
+    fresh. Its normalisation and its voxel spacing go with its weights. Of the model that comes with tomopick only the
+    weights are taken, where they fit the network.
 
     Args:
         recipe: names the network and its arguments, and perhaps a model.
@@ -56,11 +58,23 @@ def start_training(recipe: Recipe, objects: Sequence[ParticleObject], spacing: f
     Raises:
         ModelFileError: the model cannot be read, or is another network than the recipe's.
     """
-    if recipe.init is not None:
+    if isinstance(recipe.init, Path):
         return _from_model(recipe, recipe.init, objects)
     arguments = {"num_classes": len(objects) + 1, **recipe.arguments}
     network: Any = build(recipe.model, arguments)
-    return Start(network, arguments, network.start_training(), recipe, spacing, {})
+    start = Start(network, arguments, network.start_training(), recipe, spacing, {})
+    return start if recipe.init is None else _from_simulated(start, objects)
+
+
+def _from_simulated(start: Start, objects: Sequence[ParticleObject]) -> Start:
+    path = simulated_model(start.recipe.model)
+    model = load_model(path) if path else None
+    if path is None or model is None or _misfits(start.network, model):
+        what = " ".join([start.recipe.model, *map(str, start.recipe.arguments.values())])
+        warnings.warn(f"{what} starts with fresh weights: tomopick brings none for it", stacklevel=2)
+        return start
+    _take_weights(start.network, [o.name for o in objects], model)
+    return replace(start, provenance={"init": _origin(path, model)})
 
 
 def _from_model(recipe: Recipe, path: Path, objects: Sequence[ParticleObject]) -> Start:
@@ -69,30 +83,39 @@ def _from_model(recipe: Recipe, path: Path, objects: Sequence[ParticleObject]) -
     if name != recipe.model:
         raise ModelFileError(f"{path} is a model of {name}, not {recipe.model}; leave out --model or --init")
     fresh = start_training(recipe.model_copy(update={"init": None}), objects, model.spec.spacing)
-    _take_weights(fresh.network, [o.name for o in objects], model, recipe)
+    odd = _misfits(fresh.network, model)
+    if odd:
+        own = {k: v for k, v in model.spec.arguments.items() if k != "num_classes"}
+        raise ModelFileError(
+            f"{path} was built with the arguments {own}, not {recipe.arguments}: its weights do not fit "
+            f"({', '.join(odd[:3])}); leave out the arguments to take its own"
+        )
+    _take_weights(fresh.network, [o.name for o in objects], model)
     if "normalisation" in recipe.model_fields_set and recipe.normalisation != normalisation:
         warnings.warn(f"the normalisation is that of {path}, not the recipe's", stacklevel=2)
     recipe = recipe.model_copy(update={"normalisation": normalisation})
     return replace(fresh, recipe=recipe, provenance={"init": _origin(path, model)})
 
 
-@torch.no_grad()
-def _take_weights(network: Any, objects: list[str], model: Model, recipe: Recipe) -> None:
-    """Put the model's weights in their places; of the last layer, the rows of objects of the same names."""
-    weights, given = network.state_dict(), model.network.state_dict()
-    head = {key for key, value in network.named_parameters() if any(value is p for p in network.head.parameters())}
+def _misfits(network: Any, model: Model) -> list[str]:
+    """Names of weights that only one of both has, or in another size; of the last layer rows may differ in number."""
+    head = _head(network)
 
     def sizes(state: dict[str, Tensor]) -> set[tuple[str, torch.Size]]:
-        # of the last layer the number of rows may differ, one for each class
         return {(key, value.shape[1:] if key in head else value.shape) for key, value in state.items()}
 
-    odd = {key for key, _ in sizes(weights) ^ sizes(given)}
-    if odd:
-        own = {k: v for k, v in model.spec.arguments.items() if k != "num_classes"}
-        raise ModelFileError(
-            f"{recipe.init} was built with the arguments {own}, not {recipe.arguments}: its weights do not fit "
-            f"({', '.join(sorted(odd)[:3])}); leave out the arguments to take its own"
-        )
+    return sorted({key for key, _ in sizes(network.state_dict()) ^ sizes(model.network.state_dict())})
+
+
+def _head(network: Any) -> set[str]:
+    """Names of the last layer's weights, which have a row for each class."""
+    return {key for key, value in network.named_parameters() if any(value is p for p in network.head.parameters())}
+
+
+@torch.no_grad()
+def _take_weights(network: Any, objects: list[str], model: Model) -> None:
+    """Put the model's weights in their places; of the last layer, the rows of objects of the same names."""
+    weights, given, head = network.state_dict(), model.network.state_dict(), _head(network)
     known = [*(o.name for o in model.spec.objects), ""]
     for key, value in weights.items():
         if key not in head:
