@@ -234,6 +234,7 @@ def test_a_recipe_starts_from_its_network_and_a_time_limit_decides_alone(tmp_pat
     assert (read_recipe(file, {}).object_weight, read_recipe(file, {}).class_balanced) == (8.0, True)
     assert read_recipe(None, {"time_limit": 5.0}).epochs > 10_000
     assert read_recipe(None, {"time_limit": 5.0, "epochs": 7}).epochs == 7
+    assert (heatmap.init, read_recipe(None, {"model": "heatmap-unet", "init": "none"}).init) == ("simulated", None)
     with pytest.raises(TomopickError, match="unknown network 'unet'; known: cryoet3dcnn, "):
         read_recipe(None, {"model": "unet"})
 

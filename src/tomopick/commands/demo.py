@@ -13,7 +13,7 @@ from tomopick.blobs import find_blobs
 from tomopick.commands.evaluate import card_of, memory_of, print_evaluation
 from tomopick.commands.screen import out, progress_bar
 from tomopick.commands.simulate import simulate_project
-from tomopick.commands.train import read_recipe, train_project
+from tomopick.commands.train import FRESH, read_recipe, train_project
 from tomopick.curves import best_thresholds
 from tomopick.errors import DataError
 from tomopick.evaluation import Evaluation, evaluate
@@ -46,7 +46,9 @@ def run_demo(folder: Path, minutes: float, seed: int) -> Path:
     training, validation = annotated[:-VALIDATION], annotated[-VALIDATION:]
     out.print(f"{len(truth)} particles of {len(truth.objects)} kinds in {RUNS} tomograms", highlight=False)
     out.rule(f"2 of 4: train HeatmapUNet for {minutes:g} minutes")
-    recipe = read_recipe(None, {"model": "heatmap-unet", "time_limit": minutes, "seed": seed})
+    # from fresh weights: those that tomopick brings know these phantoms
+    changes = {"model": "heatmap-unet", "init": FRESH, "time_limit": minutes, "seed": seed}
+    recipe = read_recipe(None, changes)
     trained = train_project(
         project.path, folder / "training", recipe, kind="wbp", spacing=10.0, training=training, validation=validation
     )

@@ -24,6 +24,7 @@ from tomopick.tomogram import Tomogram
 from tomopick.training.run import Trained, TrainingRun, train
 
 __all__ = [
+    "FRESH",
     "check_known",
     "check_no_folds",
     "opened_runs",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 UNLIMITED = 100_000  # epochs
-FRESH = "none"
+FRESH = "none"  # what a recipe or --init calls a start from nothing
 LITTLE = 0.1  # a weighted F4 below which a model is of no use yet
 DEFAULT_MODEL = str(Recipe.model_fields["model"].default)
 
