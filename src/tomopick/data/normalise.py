@@ -38,11 +38,15 @@ def scaling_of(tomogram: Tomogram, normalisation: Normalisation) -> Scaling:
     """
     depth, height, width = tomogram.shape
     planes = np.unique(np.round(np.linspace(0, depth - 1, min(PLANES, depth))).astype(int))
-    values = np.stack([tomogram.read((z, 0, 0), (z + 1, height, width)) for z in planes])
+    # one block, which is given back whole: planes held side by side leave as many holes
+    values = np.empty((len(planes), height, width), np.float32)
+    for place, z in enumerate(planes):
+        values[place] = tomogram.read((z, 0, 0), (z + 1, height, width))[0]
     centre, scale = float(values.mean()), float(values.std())
     if normalisation.method == "robust":
         median = float(np.median(values))
-        spread = 1.4826 * float(np.median(np.abs(values - median)))
+        values -= np.float32(median)
+        spread = 1.4826 * float(np.median(np.abs(values, out=values), overwrite_input=True))
         if spread > 0:  # not where a mask has set most voxels to one value
             centre, scale = median, spread
     if not scale > 0:
