@@ -85,6 +85,10 @@ def test_a_training_goes_on_from_another_model_with_its_network(training, succee
     assert Path(written["init"]) == first.resolve()
     spec = read_spec(out / "model.safetensors")
     assert list(spec.provenance["init"]["training"]) == ["SIM_0"]
+    assert "started from the weights of model 'first'" in " ".join(
+        succeed("info", out / "model.safetensors").out.split()
+    )
+    refuse(*words, "--init", "none", "--resume", says=(f"started from {first.resolve()}", "--init"))
     one, other = load_file(first), load_file(out / "model.safetensors")
     assert max(float((one[n] - other[n]).abs().max()) for n in one if "classifier" in n) < 1e-6
 
@@ -216,7 +220,8 @@ def test_a_recipe_that_does_not_hold_is_refused(text, says, refuse, phantom, tmp
         (("--learning-rate", 0), ("learning_rate",)),
         (("--ignore-unlabelled", 0), ("ignore_unlabelled",)),
         (("--ignore-unlabelled", 50), ("--ignore-unlabelled", "no background")),
-        (("--init", "nothing.safetensors"), ("nothing.safetensors", "no model file")),
+        (("--init", "nothing.safetensors"), ("nothing.safetensors", "no model file", "simulated or none")),
+        (("--init", "simulated", "--model", "segresnet"), ("brings no weights for segresnet",)),
         (("--model", "resnet"), ("resnet",)),
     ],
 )

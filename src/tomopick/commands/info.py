@@ -13,6 +13,7 @@ from tomopick.io.picks import FORMATS, read_picks
 from tomopick.io.tomograms import read_tomogram
 from tomopick.models.modelfile import read_spec
 from tomopick.picks import Picks
+from tomopick.training.start import told_start
 
 __all__ = ["describe"]
 
@@ -56,7 +57,7 @@ def _model(path: Path) -> None:
         f"epochs {told.get('epochs', '?')}, the model's {told.get('epoch', '?')}, minutes {told.get('minutes', '?')}, "
         f"seed {recipe.get('seed', '?')}, weighted F{float(told.get('validation_beta', 4)):g} in validation "
         f"{float(told.get('validation_score', 'nan')):.3f}",
-        f"versions {told.get('versions', {})}",
+        f"started from {told_start(told)}; versions {told.get('versions', {})}",
     )
 
 

@@ -12,11 +12,11 @@ from tomopick.atomic import replacing
 from tomopick.commands.corrections import corrected_runs
 from tomopick.commands.screen import notice, out, table
 from tomopick.commands.sources import project_at, split_names
-from tomopick.errors import DataError, TomopickError
+from tomopick.errors import DataError, ModelFileError, TomopickError
 from tomopick.io.project import Project
 from tomopick.models.modelfile import ModelSpec, read_spec
 from tomopick.models.registry import choices
-from tomopick.models.shipped import SIMULATED
+from tomopick.models.shipped import SIMULATED, simulated_model
 from tomopick.picks import check_inside
 from tomopick.plots import plot_training
 from tomopick.recipe import Init, Recipe
@@ -59,8 +59,13 @@ def read_recipe(path: Path | None, changes: dict[str, object]) -> Recipe:
             chosen["init"] = None
         if chosen.get("init") not in (None, SIMULATED):
             path = Path(str(chosen["init"])).resolve()
+            if not path.exists():
+                raise ModelFileError(f"there is no model file {path}; give one, or {SIMULATED} or {FRESH}")
             chosen = _network_of(read_spec(path)) | chosen | {"init": path}
-        own = choices(str(chosen.get("model", DEFAULT_MODEL)))
+        network = str(chosen.get("model", DEFAULT_MODEL))
+        own = choices(network)
+        if changes.get("init") == SIMULATED and simulated_model(network) is None:
+            raise ModelFileError(f"tomopick brings no weights for {network}; leave out --init to start from fresh ones")
         augmentation = chosen.get("augmentation")
         if isinstance(augmentation, dict):  # what it does not say stays as the network has it
             chosen["augmentation"] = own.get("augmentation", {}) | augmentation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import sys
@@ -36,7 +37,7 @@ from tomopick.picks import Picks
 from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
 from tomopick.training.annotations import TrainingRun, learnable, particles_of
-from tomopick.training.start import start_training
+from tomopick.training.start import start_training, told_start
 from tomopick.training.task import DenseTask
 from tomopick.training.thresholds import raw_picks, settle
 
@@ -44,6 +45,7 @@ __all__ = ["Fitted", "Fitting", "Trained", "TrainingRun", "fit", "train"]
 
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
+RECIPE = "recipe.json"
 
 
 class Fitting(TypedDict, total=False):
@@ -172,6 +174,8 @@ def fit(
     """
     keep_freed_memory()
     _check(training, validation, out, resume)
+    if resume:
+        _check_start(out / RECIPE, recipe)
     model_path = out / "model.safetensors"
     if resume and _finished(model_path, recipe):
         return Fitted(model_path, pd.read_csv(out / "history.csv"))
@@ -196,7 +200,9 @@ def fit(
         workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
     task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers)
     trainer = _trainer(recipe, out, _Keep(model_path, spec, recipe.keep == "last"), device, devices, progress)
-    with replacing(out / "recipe.json") as temporary:
+    if progress and start.provenance:
+        print(f"starting from {told_start(spec.provenance)}", flush=True)
+    with replacing(out / RECIPE) as temporary:
         temporary.write_text(recipe.model_dump_json(indent=2) + "\n")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
@@ -238,6 +244,17 @@ def _check(training: Sequence[TrainingRun], validation: Sequence[TrainingRun], o
         (out / "checkpoints").mkdir(exist_ok=True)
     if (out / LAST).exists() and not resume:
         raise TomopickError(f"{out} holds a training already; add --resume to go on with it, or give another --out")
+
+
+def _check_start(path: Path, recipe: Recipe) -> None:
+    """A training goes on from its checkpoint, and must not be said to have started from other weights."""
+    if not path.is_file():
+        return
+    begun = json.loads(path.read_text()).get("init")
+    if begun != recipe.model_dump(mode="json")["init"]:
+        raise TomopickError(
+            f"{path.parent} started from {begun or 'fresh weights'}; leave out --init, or give another --out"
+        )
 
 
 def _annotated(

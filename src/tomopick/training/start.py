@@ -15,11 +15,11 @@ from torch import Tensor
 from tomopick.errors import ModelFileError
 from tomopick.models.modelfile import Model, load_model
 from tomopick.models.registry import build
-from tomopick.models.shipped import simulated_model
+from tomopick.models.shipped import SIMULATED, simulated_model
 from tomopick.objects import ParticleObject
 from tomopick.recipe import Recipe
 
-__all__ = ["Start", "start_training"]
+__all__ = ["Start", "start_training", "told_start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,15 @@ def start_training(recipe: Recipe, objects: Sequence[ParticleObject], spacing: f
     network: Any = build(recipe.model, arguments)
     start = Start(network, arguments, network.start_training(), recipe, spacing, {})
     return start if recipe.init is None else _from_simulated(start, objects)
+
+
+def told_start(provenance: dict[str, Any]) -> str:
+    """What weights a training started from, in words, as a model's provenance has it."""
+    if "init" not in provenance:
+        return "fresh weights"
+    if provenance.get("recipe", {}).get("init") == SIMULATED:
+        return "the weights that tomopick brings, trained on its phantoms"
+    return f"the weights of model '{provenance['init'].get('model', '?')}'"
 
 
 def _from_simulated(start: Start, objects: Sequence[ParticleObject]) -> Start:
