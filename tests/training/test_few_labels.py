@@ -22,7 +22,7 @@ from tomopick.training.run import TrainingRun, train
 EDGE = 480.0  # A
 BLOB = ParticleObject(name="blob", radius=80, label=1)
 HOLE = ParticleObject(name="hole", radius=80, label=2)
-NETWORK = choices("heatmap-unet") | {"model": "heatmap-unet", "arguments": {"size": "tiny"}}
+NETWORK = choices("heatmap-unet") | {"model": "heatmap-unet", "init": None, "arguments": {"size": "tiny"}}
 
 
 def recipe(**chosen: object) -> Recipe:

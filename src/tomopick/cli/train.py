@@ -21,8 +21,8 @@ def train(
         typer.Option(
             metavar="MODEL",
             help="Model file to start from, of its network; it may know other objects. simulated: weights that "
-            "tomopick brings, trained on its phantoms; none: fresh weights.  [default: simulated for heatmap-unet, "
-            "else none]",
+            "tomopick brings, trained on its phantoms; none: fresh weights. Left out: simulated for heatmap-unet, "
+            "else none.",
         ),
     ] = None,
     tomogram: Annotated[
