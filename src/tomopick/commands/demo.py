@@ -31,6 +31,7 @@ __all__ = ["run_demo"]
 RUNS = 9
 VALIDATION = 2
 SHAPE = (96, 192, 192)
+UNTURNED = {"turn": 0.0, "lean": 0.0, "scale": 0.0}
 MARK = ".tomopick-demo"
 
 
@@ -46,8 +47,8 @@ def run_demo(folder: Path, minutes: float, seed: int) -> Path:
     training, validation = annotated[:-VALIDATION], annotated[-VALIDATION:]
     out.print(f"{len(truth)} particles of {len(truth.objects)} kinds in {RUNS} tomograms", highlight=False)
     out.rule(f"2 of 4: train HeatmapUNet for {minutes:g} minutes")
-    # from fresh weights: those that tomopick brings know these phantoms
-    changes = {"model": "heatmap-unet", "init": FRESH, "time_limit": minutes, "seed": seed}
+    # from fresh weights, since those that tomopick brings know these phantoms; and so short that turns only slow it
+    changes = {"model": "heatmap-unet", "init": FRESH, "time_limit": minutes, "seed": seed, "augmentation": UNTURNED}
     recipe = read_recipe(None, changes)
     trained = train_project(
         project.path, folder / "training", recipe, kind="wbp", spacing=10.0, training=training, validation=validation
