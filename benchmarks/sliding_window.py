@@ -13,11 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from machine import Machine
 from measure import answer, make_folder, markdown_table
-from monai.inferers import sliding_window_inference
 from scipy.spatial import cKDTree
+from speed import window_scores
 
 from tomopick.atomic import replacing
 from tomopick.calibration import calibrated
@@ -30,8 +29,6 @@ from tomopick.models.modelfile import Model, load_model
 from tomopick.picks import Picks
 from tomopick.tomogram import Tomogram
 
-TILE = 128
-
 
 def parsed() -> argparse.Namespace:
     """The arguments of the command line."""
@@ -40,15 +37,6 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("config", type=Path, help="copick project with tomograms of type wbp")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the table")
     return parser.parse_args()
-
-
-@torch.inference_mode()
-def windowed(model: Model, tomogram: Tomogram) -> np.ndarray:
-    """Probabilities (classes, z, y, x) from MONAI's sliding window."""
-    volume = scaling_of(tomogram, model.spec.normalisation)(tomogram[:, :, :])
-    batch = torch.from_numpy(volume)[None, None]
-    logits = sliding_window_inference(batch, (TILE,) * 3, 1, model.network, overlap=0.25, mode="gaussian")
-    return torch.softmax(logits, dim=1)[0].numpy()
 
 
 def picked(model: Model, scores: ScoreMap) -> Picks:
@@ -71,7 +59,9 @@ def compared(model: Model, tomograms: Iterator[Tomogram]) -> Iterator[tuple[str,
     """For each tomogram its name, picks of both ways, how many of both differ, and the largest difference of scores."""
     for tomogram in tomograms:
         ours = score_map(model, tomogram, dtype="fp32")
-        theirs = windowed(model, tomogram)[(slice(None), *(slice(n) for n in ours.array.shape[1:]))]
+        volume = scaling_of(tomogram, model.spec.normalisation)(tomogram[:, :, :])
+        theirs = window_scores(model, volume, "cpu")[0].numpy()
+        theirs = theirs[(slice(None), *(slice(n) for n in ours.array.shape[1:]))]
         one, other = picked(model, ours), picked(model, replace(ours, array=theirs))
         reach = tomogram.spacing
         differ = without_partner(one, other, reach) + without_partner(other, one, reach)
