@@ -27,6 +27,7 @@ from tomopick.cli.simulate import simulate
 from tomopick.cli.train import train
 from tomopick.cli.view import view
 from tomopick.errors import TomopickError
+from tomopick.interrupts import heard, listen
 
 __all__ = ["app", "main"]
 
@@ -89,7 +90,14 @@ def _one_line(message: Warning | str, category: type[Warning], *_: object, **__:
         print(f"notice: {' '.join(str(message).split())}", file=sys.stderr)
 
 
+def _end_interrupted() -> NoReturn:
+    print("interrupted; `pick` started again and `train --resume` go on where they stopped", file=sys.stderr)
+    raise SystemExit(INTERRUPTED) from None
+
+
 def _refuse(reason: str) -> NoReturn:
+    if heard():  # an error that a library made of the interrupt
+        _end_interrupted()
     print(f"error: {' '.join(reason.split())}", file=sys.stderr)
     raise SystemExit(2) from None
 
@@ -99,6 +107,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks for huge pages: fresh ones cost a third
     warnings.showwarning = _one_line
+    listen()
     try:
         code = app(args=sys.argv[1:] or ["--help"], prog_name="tomopick", standalone_mode=False)
     except TomopickError as error:
@@ -111,5 +120,5 @@ def main() -> None:
     except MemoryError as error:
         _refuse(f"not enough memory: {error}")
     if code == INTERRUPTED:
-        print("interrupted; `pick` started again and `train --resume` go on where they stopped", file=sys.stderr)
+        _end_interrupted()
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tomopick.interrupts import stop_if_heard
+
 __all__ = ["notice", "out", "progress_bar", "table"]
 
 WIDE = 500
@@ -25,14 +27,22 @@ def notice(text: str) -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
-    """A bar on standard error, if that is a terminal; give the function the share that is done, 0 to 1."""
+    """A bar on standard error, if that is a terminal; give the function the share that is done, 0 to 1.
+
+    The function ends the work where an interrupt was swallowed, so call it between steps.
+    """
     if not _errors.is_interactive:
-        yield lambda share: None
+        yield lambda share: stop_if_heard()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_errors, transient=True) as bar:
         task = bar.add_task(label, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+
+        def show(share: float) -> None:
+            stop_if_heard()
+            bar.update(task, completed=share)
+
+        yield show
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
