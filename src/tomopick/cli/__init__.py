@@ -63,6 +63,12 @@ COMMANDS = (
 INTERRUPTED = 130
 """The exit code after a keyboard interrupt, as shells have it."""
 
+GOES_ON = {
+    "pick": "; the same command goes on with the tomograms that are left",
+    "train": "; the same command with --resume goes on after the last whole epoch",
+}
+"""What is done about an interrupted command, where it can go on."""
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -91,7 +97,7 @@ def _one_line(message: Warning | str, category: type[Warning], *_: object, **__:
 
 
 def _end_interrupted() -> NoReturn:
-    print("interrupted; `pick` started again and `train --resume` go on where they stopped", file=sys.stderr)
+    print(f"interrupted{GOES_ON.get(' '.join(sys.argv[1:2]), '')}", file=sys.stderr)
     raise SystemExit(INTERRUPTED) from None
 
 

@@ -53,12 +53,15 @@ def pick(
     dtype: Annotated[str, typer.Option(help="Numbers: fp32 (exact), bf16, fp16, or auto: the fastest.")] = "auto",
     device: Device = "auto",
     backend: Annotated[
-        str, typer.Option(help="torch, openvino or onnx; or auto: the fastest here, compared once and kept.")
+        str,
+        typer.Option(
+            help="torch, openvino or onnx; or auto: the fastest here for heatmap networks, compared once and kept."
+        ),
     ] = "torch",
     memory: Annotated[
         float,
         typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),
-    ] = 1.2,
+    ] = 1.1,
     save_scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write score maps here as well, as OME-Zarr by tomogram.")
     ] = None,

@@ -14,7 +14,7 @@ from tomopick.commands.journal import Journal, ModelRecord, file_digest
 from tomopick.commands.screen import notice, out, progress_bar
 from tomopick.commands.sources import Source, tomograms_of
 from tomopick.errors import DataError, TomopickError
-from tomopick.inference.backends import USUAL, check_backend, fastest, model_in, precision_of
+from tomopick.inference.backends import USUAL, check_backend, choices_file, fastest, model_in, precision_of
 from tomopick.inference.engine import MEMORY, chosen_dtype, chosen_stride
 from tomopick.inference.ensemble import Ensemble
 from tomopick.inference.picking import check_picking, pick
@@ -130,7 +130,7 @@ def _backend_for(model: Model, options: PickOptions) -> str:
         times = ", ".join(f"{name} {time:.3g} s" for name, time in choice.seconds.items())
         notice(
             f"{choice.backend} is kept as this machine's backend for networks like that of '{model.name}': a tomogram "
-            f"of {size} voxels would take {times}"
+            f"of {size} voxels would take {times}; to compare anew, remove {choices_file()}"
         )
     return choice.backend
 

@@ -27,7 +27,7 @@ from tomopick.models.modelfile import Model
 from tomopick.models.registry import DenseNetwork
 from tomopick.tomogram import Tomogram
 
-__all__ = ["BACKENDS", "USUAL", "Choice", "check_backend", "fastest", "model_in", "precision_of"]
+__all__ = ["BACKENDS", "USUAL", "Choice", "check_backend", "choices_file", "fastest", "model_in", "precision_of"]
 
 BACKENDS = ("torch", *FORMATS)
 USUAL: Triple = (184, 630, 630)  # voxels of the tomogram for which backends are compared
@@ -87,6 +87,11 @@ def precision_of(model: Model, dtype: str) -> str:
     return "fp32" if isinstance(model.network, Exported) else dtype
 
 
+def choices_file() -> Path:
+    """Where `fastest` keeps what it chose; without it, backends are compared anew."""
+    return cache_folder() / "backends.json"
+
+
 def fastest(model: Model, device: str = "cpu", dtype: str = "auto") -> Choice:
     """The backend that takes least time for a usual tomogram on this machine, of those that are installed.
 
@@ -98,7 +103,7 @@ def fastest(model: Model, device: str = "cpu", dtype: str = "auto") -> Choice:
     if alone or isinstance(model.network, Exported):
         return Choice("torch")
     dtype = chosen_dtype(dtype, device)
-    path, key = cache_folder() / "backends.json", _key(model, dtype)
+    path, key = choices_file(), _key(model, dtype)
     kept = _kept(path)
     if key in kept:
         return kept[key]

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
-MEMORY = 1.2  # GB of the whole process, where whole slabs go through the network
+MEMORY = 1.1  # GB of the whole process, where whole slabs go through the network
 LIBRARIES = 0.65  # GB of it that all else takes; a constant, so that the same options cut the same slabs everywhere
 
 
@@ -62,6 +62,12 @@ def keep_freed_memory(below: int | None = None) -> None:
         libc.mallopt(m_mmap_threshold, below or 2**25)
         libc.mallopt(m_trim_threshold, -1)
         libc.mallopt(m_top_pad, 2**26)
+
+
+def give_back_freed_memory() -> None:
+    """Tell glibc to give back to the system what is freed and holds whole pages. Does nothing where there is none."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def chosen_stride(network: DenseNetwork, stride: int | None) -> int:
@@ -153,6 +159,7 @@ def score_parts(
     across = max((other for other in (1, 2, 0) if other != axis), key=lambda other: whole.counts[other])
     strips = _strips(whole, across)
     for done, strip in enumerate(strips):
+        give_back_freed_memory()  # else the holes of each strip add to those of the ones before
 
         def tell(share: float, done: int = done) -> None:
             if progress is not None:
