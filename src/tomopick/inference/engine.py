@@ -39,7 +39,8 @@ __all__ = [
 ]
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
-MEMORY = 1.1  # GB of the whole process, where whole slabs go through the network
+MEMORY = 1.2  # GB of the whole process, where whole slabs go through the network
+OFTEN = 4  # pieces after which freed memory is given back: its holes grow from piece to piece
 LIBRARIES = 0.65  # GB of it that all else takes; a constant, so that the same options cut the same slabs everywhere
 
 
@@ -159,7 +160,6 @@ def score_parts(
     across = max((other for other in (1, 2, 0) if other != axis), key=lambda other: whole.counts[other])
     strips = _strips(whole, across)
     for done, strip in enumerate(strips):
-        give_back_freed_memory()  # else the holes of each strip add to those of the ones before
 
         def tell(share: float, done: int = done) -> None:
             if progress is not None:
@@ -179,7 +179,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
     one = whole.one(whole.tomogram, _with((0, 0, 0), across, low * whole.stride), _with(counts, across, high - low))
     held = np.zeros((len(whole.model.spec.objects) + 1, *_with(shape, axis, 0)), np.float32)
     start = own = 0  # the first plane that is held, and the first that no part has had for its own
-    for place, probabilities in pieces(one, progress):
+    for done, (place, probabilities) in enumerate(pieces(one, progress)):
         fresh = np.take(probabilities, range(left - low, right - low), axis=1 + across)
         held = np.concatenate([held, fresh], axis=1 + axis)
         stop = place[axis].stop
@@ -191,6 +191,8 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
         core[axis] = slice(own - start, ready - start)
         first = _with(_with((0, 0, 0), axis, start), across, left)
         yield Part(whole.named(held, one.plan, first), first, (core[0], core[1], core[2]), counts)
+        if done % OFTEN == 0:
+            give_back_freed_memory()
         own, kept = ready, max(ready - margin, start)
         held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
         start = kept
