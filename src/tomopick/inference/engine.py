@@ -40,7 +40,7 @@ __all__ = [
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
 MEMORY = 1.2  # GB of the whole process, where whole slabs go through the network
-OFTEN = 4  # pieces after which freed memory is given back: its holes grow from piece to piece
+OFTEN = 4  # slabs of strips after which freed memory is given back, whose holes grow; lone strips end before that
 LIBRARIES = 0.65  # GB of it that all else takes; a constant, so that the same options cut the same slabs everywhere
 
 
@@ -165,7 +165,9 @@ def score_parts(
             if progress is not None:
                 progress((done + share) / len(strips))
 
-        for part in _parts_of(whole, axis, across, strip, tell):
+        for number, part in enumerate(_parts_of(whole, axis, across, strip, tell)):
+            if len(strips) > 1 and number % OFTEN == 0:
+                give_back_freed_memory()
             plan = f"{part.scores.plan}, {_counted(len(strips), 'strip')}"
             yield replace(part, scores=replace(part.scores, plan=plan))
 
@@ -179,7 +181,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
     one = whole.one(whole.tomogram, _with((0, 0, 0), across, low * whole.stride), _with(counts, across, high - low))
     held = np.zeros((len(whole.model.spec.objects) + 1, *_with(shape, axis, 0)), np.float32)
     start = own = 0  # the first plane that is held, and the first that no part has had for its own
-    for done, (place, probabilities) in enumerate(pieces(one, progress)):
+    for place, probabilities in pieces(one, progress):
         fresh = np.take(probabilities, range(left - low, right - low), axis=1 + across)
         held = np.concatenate([held, fresh], axis=1 + axis)
         stop = place[axis].stop
@@ -191,8 +193,6 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
         core[axis] = slice(own - start, ready - start)
         first = _with(_with((0, 0, 0), axis, start), across, left)
         yield Part(whole.named(held, one.plan, first), first, (core[0], core[1], core[2]), counts)
-        if done % OFTEN == 0:
-            give_back_freed_memory()
         own, kept = ready, max(ready - margin, start)
         held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
         start = kept
