@@ -61,7 +61,7 @@ def pick(
     memory: Annotated[
         float,
         typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),
-    ] = 1.2,
+    ] = 1.1,
     save_scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write score maps here as well, as OME-Zarr by tomogram.")
     ] = None,

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
-MEMORY = 1.2  # GB of the whole process, where whole slabs go through the network
+MEMORY = 1.1  # GB of the whole process, where whole slabs go through the network
 OFTEN = 4  # slabs of strips after which freed memory is given back, whose holes grow; lone strips end before that
 LIBRARIES = 0.65  # GB of it that all else takes; a constant, so that the same options cut the same slabs everywhere
 
@@ -199,10 +199,14 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
 
 
 def _strips(whole: _Whole, across: int) -> list[tuple[int, int]]:
-    """As few spans of grid points across a tomogram as there is room for, no narrower than what they depend on."""
-    count, step = whole.counts[across], whole.step
-    for parts in range(1, max(1, count // (2 * whole.reach)) + 1):
-        cuts = [min(count, step * round(i * -(-count // step) / parts)) for i in range(parts + 1)]
+    """As few spans of grid points across a tomogram as there is room for, no narrower than what they depend on.
+
+    With what they depend on they are alike: those at the borders, which depend on one side only, are wider.
+    """
+    count, step, reach = whole.counts[across], whole.step, whole.reach
+    for parts in range(1, max(1, count // (2 * reach)) + 1):
+        seen = (count + 2 * (parts - 1) * reach) / parts
+        cuts = [0, *(step * round((i * seen - (2 * i - 1) * reach) / step) for i in range(1, parts)), count]
         strips = list(pairwise(cuts))
         low, high = max((whole.seen_from(across, strip) for strip in strips), key=lambda span: span[1] - span[0])
         if fits(whole.one(whole.tomogram, (0, 0, 0), _with(whole.counts, across, high - low))):
