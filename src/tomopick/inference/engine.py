@@ -199,7 +199,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
 
 
 def _strips(whole: _Whole, across: int) -> list[tuple[int, int]]:
-    """As few spans of grid points across a tomogram as there is room for, no narrower than what they depend on.
+    """As few spans of grid points across a tomogram as there is room for, hardly narrower than what they depend on.
 
     With what they depend on they are alike: those at the borders, which depend on one side only, are wider.
     """
