@@ -23,6 +23,20 @@ def test_it_gives_what_the_layer_gives(settings, dtype):
     torch.testing.assert_close(Convolution.of(layer)(planes), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@torch.inference_mode()
+def test_it_rectifies_where_it_should(dtype):
+    torch.manual_seed(0)
+    layer, planes = nn.Conv3d(4, 6, 3, padding=1).to(dtype), torch.randn(1, 4, 9, 11, 13, dtype=dtype)
+    rectified = Convolution.of(layer)
+    rectified.rectified = True
+    expected = torch.relu(layer(planes))
+    assert 0.2 < (expected == 0).double().mean() < 0.8
+    torch.testing.assert_close(rectified(planes), expected, atol=1e-5, rtol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(rectified(planes).to(dtype), expected, atol=0.05, rtol=0.05)
+
+
 @torch.inference_mode()
 def test_the_padding_that_is_given_counts():
     layer = nn.Conv3d(2, 3, 3, padding=1)

@@ -1,4 +1,4 @@
-"""A network as it is used after training: batch norm is part of the convolutions before it, and these are fast."""
+"""A network as it is used after training: norms and rectifiers are part of the convolutions, and these are fast."""
 
 from __future__ import annotations
 
@@ -26,22 +26,25 @@ class _Place(NamedTuple):
 
 
 def fused(network: Network) -> Network:
-    """A copy of a network in evaluation mode without its batch norms: each is part of the convolution before it.
+    """A copy of a network in evaluation mode whose batch norms and rectifiers are part of the convolution before them.
 
-    It gives the same up to rounding, without passes over the features that only scale and shift them, and by the fast
-    kernels of a CPU. Layers that do not change share their weights with the network. A network in training mode has no
-    batch norm to fold yet and is returned as it is.
+    It gives the same up to rounding, without passes over the features that only scale, shift or cut them, and by the
+    fast kernels of a CPU. Layers that do not change share their weights with the network. A network in training mode
+    has no batch norm to fold yet and is returned as it is.
     """
     if network.training:
         return network
     shared: dict[int, object] = {id(parameter): parameter for parameter in network.parameters()}
     copy = deepcopy(network, shared)
-    for chain in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:
+    chains = [module for module in copy.modules() if isinstance(module, nn.Sequential)]
+    for chain in chains:
         _fold(list(_layers(chain)))
     for owner in list(copy.modules()):
         for name, layer in list(owner.named_children()):
             if type(layer) is nn.Conv3d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
                 setattr(owner, name, Convolution.of(layer))
+    for chain in chains:
+        _rectify(list(_layers(chain)))
     return copy
 
 
@@ -53,10 +56,18 @@ def _fold(layers: list[_Place]) -> None:
             setattr(after.owner, after.name, nn.Identity())
 
 
+def _rectify(layers: list[_Place]) -> None:
+    """Let each convolution that a rectifier follows directly do its work."""
+    for before, after in pairwise(layers):
+        if isinstance(before.layer, Convolution) and isinstance(after.layer, nn.ReLU):
+            before.layer.rectified = True
+            setattr(after.owner, after.name, nn.Identity())
+
+
 def _layers(chain: nn.Sequential) -> Iterator[_Place]:
-    """The layers that a chain runs one after the other, those of chains within it in their place."""
+    """The layers that a chain runs in turn, those of chains within it in their place, idle ones left out."""
     for name, layer in chain.named_children():
         if isinstance(layer, nn.Sequential):
             yield from _layers(layer)
-        else:
+        elif not isinstance(layer, nn.Identity):
             yield _Place(chain, name, layer)
