@@ -51,6 +51,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "no spectrum, no tilts lost": {"augmentation": {"spectrum": 0.0, "wedge": 0.0}},
     "no spectrum": {"augmentation": {"spectrum": 0.0}},
     "no tilts lost": {"augmentation": {"wedge": 0.0}},
+    "no shot noise": {"augmentation": {"shot_noise": 0.0}},
     "quarter turns about z": {"augmentation": {"rotations": "z"}},
     "fresh weights": {"init": "none"},
     "not turned": {"augmentation": {"turn": 0.0, "lean": 0.0, "scale": 0.0}},

@@ -44,6 +44,12 @@ class Augmentation(_Frozen):
     contrast: float = Field(default=0.2, ge=0, description="Scale by 1 +- this.")
     brightness: float = Field(default=0.1, ge=0, description="Shift by +- this, in deviations.")
     noise: float = Field(default=0.3, ge=0, description="Gaussian noise of up to this deviation, on every second crop.")
+    shot_noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="On every second crop, noise of the crop's own spectrum of up to this times its deviation, scaled "
+        "back to it: fewer electrons.",
+    )
     blur: float = Field(default=0.0, ge=0, description="Gaussian blur of up to this many voxels, on every third crop.")
     spectrum: float = Field(
         default=0.0,

@@ -9,7 +9,7 @@ import torch
 from tomopick.data.augment import Intensity
 from tomopick.recipe import Augmentation
 
-NONE = {"contrast": 0.0, "brightness": 0.0, "noise": 0.0, "blur": 0.0, "spectrum": 0.0, "wedge": 0.0}
+NONE = dict.fromkeys(("contrast", "brightness", "noise", "shot_noise", "blur", "spectrum", "wedge"), 0.0)
 CROP = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 12, 12, 12)).astype(np.float32))
 
 
@@ -23,7 +23,15 @@ def one(intensity: Intensity, crop: torch.Tensor, seed: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"contrast": 0.3}, {"brightness": 0.3}, {"noise": 0.5}, {"blur": 1.5}, {"spectrum": 0.5}, {"wedge": 20.0}],
+    [
+        {"contrast": 0.3},
+        {"brightness": 0.3},
+        {"noise": 0.5},
+        {"shot_noise": 1.2},
+        {"blur": 1.5},
+        {"spectrum": 0.5},
+        {"wedge": 20.0},
+    ],
 )
 def test_the_seed_decides(settings):
     twice = [[changed(seed, **settings) for seed in range(12)] for _ in range(2)]
@@ -69,6 +77,26 @@ def test_noise_comes_on_every_second_crop_and_no_stronger_than_asked():
     added = np.array([float((changed(s, noise=0.5) - CROP).std()) for s in range(60)])
     assert 0.3 < (added > 0).mean() < 0.7
     assert added.max() < 0.55
+
+
+def test_shot_noise_is_of_the_crops_own_spectrum_and_leaves_its_deviation():
+    # a smooth crop: white noise would put most of its strength where this has none
+    smooth = torch.zeros(1, 24, 24, 24, dtype=torch.complex64)
+    smooth[0, :4, :4, :4] = torch.fft.fftn(torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(0)))
+    what = torch.fft.ifftn(smooth, dim=(-3, -2, -1)).real
+    what = what / what.std()
+    there = torch.fft.rfftn(what[0]).abs() > 1e-2 * torch.fft.rfftn(what[0]).abs().max()
+    intensity, likeness = Intensity(Augmentation(**(NONE | {"shot_noise": 1.2}))), []
+    for seed in range(60):
+        result = one(intensity, what, seed)
+        assert float(torch.fft.rfftn(result[0]).abs()[~there].max()) < 0.05 * float(
+            torch.fft.rfftn(what[0]).abs().max()
+        )
+        assert 0.6 < float(result.std()) < 1.4
+        likeness.append(float((result * what).sum() / (result.norm() * what.norm())))
+    assert 0.3 < (np.array(likeness) > 0.9999).mean() < 0.7
+    # as strong as asked at most: a signal of 1 in a deviation of (1 + 1.2^2)^(1/2)
+    assert 0.4 < min(likeness) < 0.85
 
 
 def test_blur_comes_on_every_third_crop_and_smooths():

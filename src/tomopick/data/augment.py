@@ -30,6 +30,7 @@ class _Change:
         gain: factors at `KNOTS` radii of frequency, or None.
         tilts: tangents of the last tilts towards minus and plus x, or None where none are lost.
         noisy: whether lost tilts leave noise of the same amplitudes rather than nothing.
+        shot_noise: amplitude of noise of the crop's own spectrum, over the crop's; 0 for none.
         blur: deviation of a Gaussian in voxels; 0 for none.
         scale: of all densities.
         shift: of all densities, after the scale.
@@ -40,6 +41,7 @@ class _Change:
     gain: NDArray[np.float64] | None
     tilts: NDArray[np.float64] | None
     noisy: bool
+    shot_noise: float
     blur: float
     scale: float
     shift: float
@@ -54,15 +56,18 @@ class _Change:
         gain = 1 + settings.spectrum * np.linspace(0, 1, KNOTS) * rng.standard_normal(KNOTS)
         ends = FULL_TILT - settings.wedge * rng.random(2)
         blur, scale, shift, noise = rng.uniform((0, -1, -1, 0), 1)
+        own = int(rng.integers(2**31))
+        shot = rng.uniform(-1, 1)
         return cls(
             gain=gain if gained and settings.spectrum else None,
             tilts=np.tan(np.radians(ends[[0, 0]] if even else ends)) if tilted and settings.wedge else None,
             noisy=bool(noisy),
+            shot_noise=max(0.0, float(shot)) * settings.shot_noise,
             blur=float(blurred * blur * settings.blur),
             scale=1 + settings.contrast * float(scale),
             shift=settings.brightness * float(shift),
             noise=float(noised * noise * settings.noise),
-            seed=int(rng.integers(2**31)),
+            seed=own,
         )
 
 
@@ -89,7 +94,7 @@ class Intensity:
         """Change a crop (D, H, W) in place."""
         # a generator of its own device: on another, noise would be made slowly and copied
         generator = torch.Generator(crop.device).manual_seed(change.seed)
-        if change.gain is not None or change.tilts is not None or change.blur:
+        if change.gain is not None or change.tilts is not None or change.shot_noise or change.blur:
             crop.copy_(_filtered(crop, change, generator))
         crop.mul_(change.scale).add_(change.shift)
         if change.noise:
@@ -103,18 +108,25 @@ def _filtered(crop: Tensor, change: _Change, generator: torch.Generator) -> Tens
     radius = (z**2 + y**2 + x**2).sqrt()
     if change.gain is not None:
         transformed *= _between(radius / 0.75**0.5, change.gain)
+    if change.shot_noise:
+        transformed += change.shot_noise * _noise_like(transformed, crop, generator)
+        transformed /= (1 + change.shot_noise**2) ** 0.5
     if change.blur:
         transformed *= torch.exp(-2 * (np.pi * change.blur * radius) ** 2)
     if change.tilts is not None:
         lost = _lost(z, x, change.tilts)
         if change.noisy:
-            other = torch.fft.rfftn(_white(crop, generator), dim=AXES)
-            left = other * (transformed.abs() / other.abs().clamp_min(1e-12))
-            transformed = torch.where(lost, left, transformed)
+            transformed = torch.where(lost, _noise_like(transformed, crop, generator), transformed)
         else:
             transformed.masked_fill_(lost, 0)
     filtered: Tensor = torch.fft.irfftn(transformed, s=crop.shape, dim=AXES)
     return filtered
+
+
+def _noise_like(transformed: Tensor, crop: Tensor, generator: torch.Generator) -> Tensor:
+    """The transform of noise that has the amplitude of a transformed crop at each frequency."""
+    other = torch.fft.rfftn(_white(crop, generator), dim=AXES)
+    return other * (transformed.abs() / other.abs().clamp_min(1e-12))
 
 
 def _white(crop: Tensor, generator: torch.Generator) -> Tensor:
