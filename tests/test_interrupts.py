@@ -72,3 +72,11 @@ def test_an_interrupt_within_an_exec_keeps_the_exit_code(tmp_path: Path) -> None
         words, check=False, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
     assert done.returncode == 130
+
+
+def test_a_process_that_another_waits_for_ends_at_its_next_step(listening: None) -> None:
+    interrupts.remember()
+    signal.raise_signal(signal.SIGINT)
+    assert interrupts.heard()
+    with pytest.raises(interrupts.Interrupt):
+        interrupts.stop_if_heard()

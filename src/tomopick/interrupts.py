@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-__all__ = ["Interrupt", "heard", "listen", "stop_if_heard"]
+__all__ = ["Interrupt", "heard", "listen", "remember", "stop_if_heard"]
 
 _heard = False
 
@@ -27,6 +27,11 @@ def listen() -> None:
         signal.signal(signal.SIGINT, _hear)
 
 
+def remember() -> None:
+    """Remember interrupts from now on, and raise none: for a process that another one waits for."""
+    signal.signal(signal.SIGINT, _note)
+
+
 def heard() -> bool:
     """Was there an interrupt since `listen`?"""
     return _heard
@@ -42,7 +47,11 @@ def stop_if_heard() -> None:
         raise Interrupt
 
 
-def _hear(number: int, frame: FrameType | None) -> None:
+def _note(number: int, frame: FrameType | None) -> None:
     global _heard
     _heard = True
+
+
+def _hear(number: int, frame: FrameType | None) -> None:
+    _note(number, frame)
     raise Interrupt

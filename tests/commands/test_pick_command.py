@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import resource
 import shutil
@@ -213,6 +214,25 @@ def test_a_broken_tomogram_does_not_stop_the_others(command, succeed, model, lab
     succeed("pick", model, lab, "--out", mended, *OPTIONS)
     assert searched == ["SIM_1"]
     assert mended.read_bytes() == whole.read_bytes()
+
+
+def test_several_processes_give_the_picks_of_one_and_tell_of_what_failed(command, succeed, model, lab, tmp_path):
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    succeed("pick", model, lab, "--out", one, *OPTIONS)
+    good = (lab / "SIM_1.mrc").read_bytes()
+    (lab / "SIM_1.mrc").write_bytes(good[: len(good) // 2])
+    outcome = command("pick", model, lab, "--out", two, *OPTIONS, "--workers", 2, "--save-scores", tmp_path / "scores")
+    assert outcome.code == 1
+    assert "2 processes pick 3 tomograms" in outcome.err
+    assert outcome.err.splitlines()[-1].startswith("SIM_1: ")
+    assert tp.read_picks(two).runs == ["SIM_0", "SIM_2"]
+    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["SIM_0.zarr", "SIM_2.zarr"]
+    (lab / "SIM_1.mrc").write_bytes(good)
+    again = succeed("pick", model, lab, "--out", two, *OPTIONS, "--workers", 2)
+    assert "finished before" in again.out
+    assert_same_picks(tp.read_picks(two), tp.read_picks(one))
+    records = [json.loads((path.parent / f"{path.name}.progress.json").read_text()) for path in (one, two)]
+    assert all(records[0][part] == records[1][part] for part in ("settings", "counts", "plans", "sizes"))
 
 
 def test_an_interrupted_command_goes_on_where_it_stopped(command, succeed, model, lab, monkeypatch, searched, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tomopick.errors import TomopickError
-from tomopick.inference.device import chosen_device
+from tomopick.inference.device import chosen_device, device_in_turn, sharing
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,10 @@ def test_auto_is_the_gpu_that_was_tested_or_the_processor(cuda, mps, auto, monke
         else:
             with pytest.raises(TomopickError, match=f"no {name}; use --device cpu"):
                 chosen_device(name)
+
+
+def test_processes_share_cuda_devices_in_turns_and_others_as_they_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # no machine of ours has two
+    assert (sharing("cuda"), sharing("cpu")) == (2, 1)
+    assert [device_in_turn("cuda", place) for place in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert device_in_turn("cpu", 1) == "cpu"

@@ -62,6 +62,14 @@ def pick(
         float,
         typer.Option(help="GB that heatmap networks should stay below with one tomogram; thinner slabs do.", min=0),
     ] = 1.1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes, each with a tomogram and --memory of its own; they share the threads.  [default: 1, or "
+            "one for each CUDA GPU]",
+            min=1,
+        ),
+    ] = None,
     save_scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write score maps here as well, as OME-Zarr by tomogram.")
     ] = None,
@@ -86,8 +94,9 @@ def pick(
 
     `tomopick pick first.safetensors project/config.json --out picks.csv --with second.safetensors --augment 4`
     """
-    from tomopick.commands.pick import PickOptions, pick_all, read_weights
+    from tomopick.commands.pick import pick_all
     from tomopick.commands.sources import split_names
+    from tomopick.commands.team import PickOptions, read_weights
     from tomopick.inference.device import chosen_device
 
     where = chosen_device(device, backend)
@@ -98,7 +107,7 @@ def pick(
     )  # fmt: skip
     failures = pick_all(
         [model, *(others or [])], inputs, out, options, weights=read_weights(weights), runs=split_names(runs),
-        write_copick=write_copick, overwrite=overwrite, scores=save_scores,
+        write_copick=write_copick, overwrite=overwrite, scores=save_scores, workers=workers,
     )  # fmt: skip
     typer.echo(f"picks: {out}" if out.exists() else "no picks were written")
     if failures:

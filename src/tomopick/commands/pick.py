@@ -6,140 +6,59 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
 
-from tomopick.commands.journal import Journal, ModelRecord, file_digest
+from tomopick.commands.journal import Journal
 from tomopick.commands.screen import notice, out, progress_bar
 from tomopick.commands.sources import Source, tomograms_of
+from tomopick.commands.team import PickOptions, Team
 from tomopick.errors import DataError, TomopickError
-from tomopick.inference.backends import USUAL, check_backend, choices_file, fastest, model_in, precision_of
-from tomopick.inference.engine import MEMORY, chosen_dtype, chosen_stride
-from tomopick.inference.ensemble import Ensemble
+from tomopick.inference.backends import check_backend
+from tomopick.inference.device import chosen_dtype, device_in_turn, sharing
 from tomopick.inference.picking import check_picking, pick
 from tomopick.inference.scoremap import Part
+from tomopick.interrupts import stop_if_heard
 from tomopick.io.picks import TomogramSize, picks_format, write_picks
 from tomopick.io.score_maps import Piece, writing_scores
 from tomopick.io.tomograms import read_tomogram
-from tomopick.models.modelfile import Model, load_model
 from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
+from tomopick.processes import in_order, place, share_of_threads
 
-__all__ = ["PickOptions", "pick_all", "read_weights"]
-
-
-@dataclass(frozen=True)
-class PickOptions:
-    """Everything that decides what is picked, beside the models; the same options give the same picks."""
-
-    kind: str
-    spacing: float | None
-    stride: int | None
-    threshold: float | None
-    border: float
-    mask: Path | None
-    dtype: str
-    expected_precision: float | None
-    device: str
-    pixels: bool
-    augment: int = 1
-    exclusive: bool = False
-    memory: float = MEMORY
-    backend: str = "torch"
-
-    def record(self) -> dict[str, Any]:
-        """The options as JSON can hold them, with the number format that "auto" means here.
-
-        The backend is not among them, for it is each model's.
-        """
-        dtype = chosen_dtype(self.dtype, self.device)
-        held = asdict(self) | {"dtype": dtype, "mask": None if self.mask is None else str(self.mask)}
-        del held["backend"]
-        return held
-
-
-def read_weights(text: str | None) -> list[float] | None:
-    """The numbers of ``--weights``.
-
-    Raises:
-        DataError: they are no numbers.
-    """
-    try:
-        return None if text is None else [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise DataError(f"--weights '{text}' are not numbers separated by commas, as in 2,1") from error
+__all__ = ["pick_all"]
 
 
 @dataclass(frozen=True)
-class _Team:
-    """The models that pick together, their files, the name they share in copick projects, and what computes each."""
+class _Order:
+    """What to pick with what, as another process can be told."""
 
-    together: Ensemble
-    files: tuple[Path, ...]
-    name: str
-    backends: tuple[str, ...] = ()
+    models: tuple[Path, ...]
+    weights: tuple[float, ...] | None
+    inputs: tuple[Path, ...]
+    runs: tuple[str, ...] | None
+    options: PickOptions
+    scores: Path | None
 
-    @classmethod
-    def of(cls, given: Sequence[Path], weights: Sequence[float] | None) -> Self:
-        """The models of files, and of folders of fold trainings; the weight of a folder is that of each of its models.
+    def team(self) -> Team:
+        """The models, read."""
+        return Team.of(self.models, self.weights)
 
-        Raises:
-            TomopickError: a model cannot be read, or they do not go together.
-        """
-        if weights is not None and len(weights) != len(given):
-            raise DataError(f"--weights has {len(weights)} numbers for {len(given)} models; give one for each")
-        groups = [_model_files(path) for path in given]
-        files = tuple(file for group in groups for file in group)
-        loaded = [[load_model(file) for file in group] for group in groups]
-        each = weights and [weight for weight, group in zip(weights, groups, strict=True) for _ in group]
-        names = [path.resolve().name if path.is_dir() else own[0].name for path, own in zip(given, loaded, strict=True)]
-        return cls(Ensemble.of([model for own in loaded for model in own], each), files, "-".join(names))
-
-    def in_backend(self, options: PickOptions) -> Self:
-        """The same models in the backend of the options; "auto" is the fastest for each.
-
-        Raises:
-            TomopickError: the backend is not installed.
-        """
-        models = self.together.models
-        names = tuple(_backend_for(model, options) for model in models)
-        moved = tuple(model_in(model, name) for model, name in zip(models, names, strict=True))
-        return replace(self, together=replace(self.together, models=moved), backends=names)
-
-    def records(self, options: PickOptions) -> list[ModelRecord]:
-        """What a journal says of the models."""
-        dtype = chosen_dtype(options.dtype, options.device)
-        each = zip(self.together.models, self.files, self.together.shares, self.backends, strict=True)
-        return [
-            ModelRecord(
-                model.name, file_digest(file), share, chosen_stride(model.network, options.stride), backend,
-                precision_of(model, dtype),
-            )
-            for model, file, share, backend in each
-        ]  # fmt: skip
+    def sources(self, team: Team) -> list[Source]:
+        """All tomograms, in an order that is always the same."""
+        spacing = team.together.models[0].spec.spacing
+        return tomograms_of(self.inputs, team.kind(self.options), self.options.spacing, spacing, self.runs)
 
 
-def _backend_for(model: Model, options: PickOptions) -> str:
-    """The backend of the options, or where that is "auto" the fastest, told of where it was found just now."""
-    if options.backend != "auto":
-        return options.backend
-    choice = fastest(model, options.device, options.dtype)
-    if choice.fresh:
-        size = " x ".join(map(str, USUAL))
-        times = ", ".join(f"{name} {time:.3g} s" for name, time in choice.seconds.items())
-        notice(
-            f"{choice.backend} is kept as this machine's backend for networks like that of '{model.name}': a tomogram "
-            f"of {size} voxels would take {times}; to compare anew, remove {choices_file()}"
-        )
-    return choice.backend
+@dataclass(frozen=True)
+class _Picked:
+    """The picks of a tomogram, its size, how the models went over it, in words, and the seconds that it took."""
 
-
-def _model_files(path: Path) -> list[Path]:
-    """A model file, or those of all folds where this is the folder of a fold training, in the folds' order."""
-    folds = [fold for fold in path.glob("fold_*") if fold.name.removeprefix("fold_").isdigit()]
-    folds.sort(key=lambda fold: int(fold.name.removeprefix("fold_")))
-    return [fold / "model.safetensors" for fold in folds] or [path]
+    picks: Picks
+    size: TomogramSize
+    plan: str
+    seconds: float
 
 
 def pick_all(
@@ -153,6 +72,7 @@ def pick_all(
     write_copick: bool = False,
     overwrite: bool = False,
     scores: Path | None = None,
+    workers: int | None = None,
 ) -> list[str]:
     """Pick every tomogram of the inputs; each one's picks are in the file as soon as it is finished.
 
@@ -167,6 +87,8 @@ def pick_all(
         overwrite: replace results that are there.
         scores: folder to write score maps to, as OME-Zarr by the tomograms' names; a tomogram without one is picked
             again.
+        workers: processes, each with a tomogram of its own; they share the threads, and the CUDA devices in turn. None
+            means one, or one for each CUDA device.
 
     Returns:
         A line for each tomogram that failed.
@@ -175,41 +97,108 @@ def pick_all(
         TomopickError: nothing could be done at all; where there is a single tomogram, also its failure.
     """
     _check(picks_file, options)
-    team = _Team.of(models, weights)
+    order = _Order(
+        tuple(models),
+        None if weights is None else tuple(weights),
+        tuple(inputs),
+        None if runs is None else tuple(runs),
+        options,
+        scores,
+    )
+    team = order.team()
     check_picking(team.together, options.stride, options.augment, options.expected_precision)
-    spec = team.together.models[0].spec
-    kind = options.kind or spec.kind or "wbp"
-    sources = tomograms_of(inputs, kind, options.spacing, spec.spacing, runs)
-    _notice_kinds(team, kind)
+    sources = order.sources(team)
+    _notice_kinds(team, team.kind(options))
     if write_copick:
         _check_copick(sources, team)
-    team = team.in_backend(options)
+    team = team.in_backends(team.backends_for(options))
     journal = Journal.beside(picks_file, team.records(options), options.record(), overwrite)
     picks = journal.finished(picks_file)
+    before = [s.name in picks and (scores is None or _score_file(scores, s).exists()) for s in sources]
+    outcomes = _outcomes(order, team, sources, [i for i, done in enumerate(before) if not done], workers)
     failures = []
-    for number, source in enumerate(sources, start=1):
-        label = f"{source.name} ({number} of {len(sources)})"
-        saved = None if scores is None else _score_file(scores, source)
-        before = source.name in picks and (saved is None or saved.exists())
-        try:
-            if not before:
-                picks[source.name] = _pick_one(source, label, team.together, options, journal, saved)
-        except (TomopickError, MemoryError, OSError, RuntimeError) as error:  # the last: PyTorch without memory
-            if len(sources) == 1:
-                raise
-            failures.append(f"{source.name}: {' '.join(str(error).split())}")
-            _say(f"{label}: failed: {error}")
-            continue
-        if not before:
+    for number, source in enumerate(sources):
+        label = _label(sources, number)
+        if not before[number]:
+            outcome = _fitting(next(outcomes), options, journal)
+            if isinstance(outcome, Exception):
+                if len(sources) == 1:
+                    raise outcome
+                failures.append(f"{source.name}: {' '.join(str(outcome).split())}")
+                _say(f"{label}: failed: {outcome}")
+                continue
+            _keep(source.name, outcome, picks, journal)
             _write(picks_file, picks, journal, options)
-        _say(f"{label}: {'finished before, ' if before else ''}{len(picks[source.name])} picks")
+        _say(f"{label}: {'finished before, ' if before[number] else ''}{len(picks[source.name])} picks")
         if write_copick:
             _into_copick(source, picks[source.name], team, overwrite)
     _notice_absent(team, picks, options)
     return failures
 
 
-def _notice_absent(team: _Team, picks: dict[str, Picks], options: PickOptions) -> None:
+def _outcomes(
+    order: _Order, team: Team, sources: Sequence[Source], wanted: Sequence[int], workers: int | None
+) -> Iterator[_Picked | Exception]:
+    """What comes of each of the wanted tomograms, in their order."""
+    jobs = min(sharing(order.options.device) if workers is None else workers, max(1, len(wanted)))
+    if jobs == 1:
+        for number in wanted:
+            with progress_bar(_label(sources, number)) as tell:
+                outcome = _attempt(sources[number], team, order, order.options.device, tell)
+            yield outcome
+        return
+    notice(f"{jobs} processes pick {len(wanted)} tomograms; each is told of when it is done")
+    tasks = ((order, team.backends, number) for number in wanted)
+    yield from in_order(_of_another, tasks, jobs, share_of_threads(jobs))
+
+
+def _of_another(order: _Order, backends: tuple[str, ...], number: int) -> _Picked | Exception:
+    """What comes of a tomogram in one of several processes."""
+    team, sources = _read_once(order, backends)
+    device = device_in_turn(order.options.device, place())
+    return _attempt(sources[number], team, order, device, lambda share: stop_if_heard())
+
+
+@lru_cache(maxsize=1)
+def _read_once(order: _Order, backends: tuple[str, ...]) -> tuple[Team, list[Source]]:
+    team = order.team()
+    return team.in_backends(backends), order.sources(team)
+
+
+def _attempt(
+    source: Source, team: Team, order: _Order, device: str, tell: Callable[[float], None]
+) -> _Picked | Exception:
+    """The picks of a tomogram, or what went wrong."""
+    try:
+        saved = None if order.scores is None else _score_file(order.scores, source)
+        return _pick_one(source, team, order.options, device, saved, tell)
+    except (TomopickError, MemoryError, OSError, RuntimeError) as error:  # the last: PyTorch without memory
+        return error
+
+
+def _fitting(outcome: _Picked | Exception, options: PickOptions, journal: Journal) -> _Picked | Exception:
+    """The outcome, but no picks that the file cannot hold beside the others'."""
+    if isinstance(outcome, Exception) or not options.pixels:
+        return outcome
+    size = outcome.size.pixel_size
+    if any(other.pixel_size != size for other in journal.sizes.values()):
+        return DataError(f"its voxels are {size:g} A, others' are not; --pixels needs one size for all")
+    return outcome
+
+
+def _label(sources: Sequence[Source], number: int) -> str:
+    return f"{sources[number].name} ({number + 1} of {len(sources)})"
+
+
+def _keep(name: str, one: _Picked, picks: dict[str, Picks], journal: Journal) -> None:
+    picks[name] = one.picks
+    journal.sizes[name] = one.size
+    journal.counts[name] = len(one.picks)
+    journal.plans[name] = one.plan
+    journal.seconds[name] = one.seconds
+
+
+def _notice_absent(team: Team, picks: dict[str, Picks], options: PickOptions) -> None:
     """Say which objects were found nowhere, for a threshold out of reach looks like a tomogram without them."""
     found = {name for one in picks.values() for name in one.objects}
     absent = [o.name for o in team.together.objects if o.name not in found]
@@ -245,14 +234,14 @@ def _say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _notice_kinds(team: _Team, kind: str) -> None:
+def _notice_kinds(team: Team, kind: str) -> None:
     for model in team.together.models:
         if model.spec.kind and model.spec.kind != kind:
             which = "the model" if len(team.files) == 1 else f"model '{model.name}'"
             notice(f"{which} was trained on tomograms of type '{model.spec.kind}', not '{kind}'")
 
 
-def _check_copick(sources: Sequence[Source], team: _Team) -> None:
+def _check_copick(sources: Sequence[Source], team: Team) -> None:
     """Whether each source is in a project that knows the models' objects."""
     for source in sources:
         if source.project is None:
@@ -286,16 +275,15 @@ def _saving(path: Path | None, objects: Sequence[ParticleObject]) -> Iterator[Ca
 
 
 def _pick_one(
-    source: Source, label: str, together: Ensemble, options: PickOptions, journal: Journal, scores: Path | None
-) -> Picks:
+    source: Source, team: Team, options: PickOptions, device: str, scores: Path | None, tell: Callable[[float], None]
+) -> _Picked:
+    together = team.together
     tomogram = source.open()
     for here in sorted({model.spec.spacing for model in together.models}):
         if abs(tomogram.spacing / here - 1) > 0.02:
             there = tomogram.spacing
             notice(f"{source.name} has voxels of {there:g} A, the model {here:g} A: resampled on the fly")
     size = TomogramSize.of(tomogram)
-    if options.pixels and any(other.pixel_size != size.pixel_size for other in journal.sizes.values()):
-        raise DataError(f"its voxels are {size.pixel_size:g} A, others' are not; --pixels needs one size for all")
     mask = None
     if options.mask is not None:
         mask = read_tomogram(options.mask, tomogram.spacing).array
@@ -312,7 +300,7 @@ def _pick_one(
             save(part)
 
     started = time.monotonic()
-    with _saving(scores, together.objects) as save, progress_bar(label) as tell:
+    with _saving(scores, together.objects) as save:
         found = pick(
             together.models,
             tomogram,
@@ -322,7 +310,7 @@ def _pick_one(
             thresholds=thresholds,
             mask=mask,
             border=options.border,
-            device=options.device,
+            device=device,
             dtype=options.dtype,
             expected_precision=options.expected_precision,
             exclusive=options.exclusive,
@@ -330,11 +318,7 @@ def _pick_one(
             each_part=see,
             progress=tell,
         )
-    journal.sizes[source.name] = size
-    journal.counts[source.name] = len(found)
-    journal.plans[source.name] = plan
-    journal.seconds[source.name] = round(time.monotonic() - started, 1)
-    return found
+    return _Picked(found, size, plan, round(time.monotonic() - started, 1))
 
 
 def _write(path: Path, found: dict[str, Picks], journal: Journal, options: PickOptions) -> None:
@@ -348,7 +332,7 @@ def _write(path: Path, found: dict[str, Picks], journal: Journal, options: PickO
     journal.save()
 
 
-def _into_copick(source: Source, picks: Picks, team: _Team, overwrite: bool) -> None:
+def _into_copick(source: Source, picks: Picks, team: Team, overwrite: bool) -> None:
     assert source.project is not None  # checked before anything was picked
     objects = [o.name for o in team.together.objects]
     sets = source.project.write_picks(picks, team.name, overwrite, runs=[source.name], objects=objects)

@@ -56,18 +56,18 @@ class _Change:
         gain = 1 + settings.spectrum * np.linspace(0, 1, KNOTS) * rng.standard_normal(KNOTS)
         ends = FULL_TILT - settings.wedge * rng.random(2)
         blur, scale, shift, noise = rng.uniform((0, -1, -1, 0), 1)
-        own = int(rng.integers(2**31))
-        shot = rng.uniform(-1, 1)
+        noises = int(rng.integers(2**31))
+        shot_noise = max(0.0, rng.uniform(-1, 1))  # on every second crop
         return cls(
             gain=gain if gained and settings.spectrum else None,
             tilts=np.tan(np.radians(ends[[0, 0]] if even else ends)) if tilted and settings.wedge else None,
             noisy=bool(noisy),
-            shot_noise=max(0.0, float(shot)) * settings.shot_noise,
+            shot_noise=shot_noise * settings.shot_noise,
             blur=float(blurred * blur * settings.blur),
             scale=1 + settings.contrast * float(scale),
             shift=settings.brightness * float(shift),
             noise=float(noised * noise * settings.noise),
-            seed=own,
+            seed=noises,
         )
 
 
@@ -126,7 +126,8 @@ def _filtered(crop: Tensor, change: _Change, generator: torch.Generator) -> Tens
 def _noise_like(transformed: Tensor, crop: Tensor, generator: torch.Generator) -> Tensor:
     """The transform of noise that has the amplitude of a transformed crop at each frequency."""
     other = torch.fft.rfftn(_white(crop, generator), dim=AXES)
-    return other * (transformed.abs() / other.abs().clamp_min(1e-12))
+    alike: Tensor = other * (transformed.abs() / other.abs().clamp_min(1e-12))
+    return alike
 
 
 def _white(crop: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from tomopick.errors import TomopickError
 from tomopick.inference.passes import DTYPES
 
-__all__ = ["chosen_device", "chosen_dtype", "fast_dtype"]
+__all__ = ["chosen_device", "chosen_dtype", "device_in_turn", "fast_dtype", "sharing"]
 
 
 def chosen_device(name: str, backend: str = "torch") -> str:
@@ -26,6 +26,16 @@ def chosen_device(name: str, backend: str = "torch") -> str:
     if not there[name]:
         raise TomopickError(f"this machine, or its PyTorch {torch.__version__}, has no {name}; use --device cpu")
     return name
+
+
+def sharing(device: str) -> int:
+    """How many devices a name stands for: all of CUDA's, else one."""
+    return max(1, torch.cuda.device_count()) if device == "cuda" else 1
+
+
+def device_in_turn(device: str, place: int) -> str:
+    """The device for one of several processes, by its number from 0: CUDA's in turns, else the same for all."""
+    return f"cuda:{place % sharing(device)}" if device == "cuda" else device
 
 
 def fast_dtype(device: str) -> str:

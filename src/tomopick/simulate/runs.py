@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tomopick.errors import DataError
 from tomopick.objects import CZII_OBJECTS
 from tomopick.picks import Picks
+from tomopick.processes import in_order
 from tomopick.simulate.imaging import Scope, TiltSeries, observe, project
-from tomopick.simulate.parallel import in_order
 from tomopick.simulate.particles import GOLD_BEAD, BlobModel, crowder_models, particle_model, random_crowders
 from tomopick.simulate.reconstruction import reconstruct
 from tomopick.simulate.specimen import Placed, place
