@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tomopick.models.convolve import Convolution, convolve
+from tomopick.models.convolve import Convolution, Upsampling, convolve
 
 SETTINGS = ({"stride": 2, "padding": 1}, {"padding": 1}, {"padding": 2, "dilation": 2}, {"padding": 1, "groups": 2})
 
@@ -54,3 +54,17 @@ def test_it_runs_in_the_number_format_asked_for():
 def test_its_weights_are_the_layers():
     layer = nn.Conv3d(2, 3, 3)
     assert Convolution.of(layer).weight is layer.weight
+
+
+@pytest.mark.parametrize("kernel", [(2, 2, 2), (1, 3, 2)])
+@pytest.mark.parametrize("bias", [True, False])
+@torch.inference_mode()
+def test_upsampling_gives_what_the_layer_gives(kernel, bias):
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose3d(5, 4, kernel, stride=kernel, bias=bias)
+    planes = torch.randn(2, 5, 3, 4, 6)
+    for given in (planes, planes.contiguous(memory_format=torch.channels_last_3d)):
+        torch.testing.assert_close(Upsampling.of(layer)(given), layer(given), atol=1e-5, rtol=1e-5)
+    assert Upsampling.of(layer)(planes).is_contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Upsampling.of(layer)(planes).dtype == torch.bfloat16

@@ -1,14 +1,16 @@
-"""3D convolution that always takes the fast kernels of a CPU, and rectifies in the same pass where it should."""
+"""3D convolutions of use, not of training: by the fast kernels of a CPU, and with few passes over the values."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Convolution", "convolve"]
+__all__ = ["Convolution", "Upsampling", "convolve", "side_by_side"]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def convolve(planes: Tensor, layer: nn.Conv3d, padding: tuple[int, ...]) -> Tensor:
@@ -43,9 +45,7 @@ class Convolution(nn.Conv3d):
     @classmethod
     def of(cls, layer: nn.Conv3d) -> Convolution:
         """With the weights of this layer, which stay its own, too."""
-        made = cls.__new__(cls)
-        made.__dict__ = dict(layer.__dict__)
-        return made
+        return _with_weights_of(layer, cls)
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolution of (B, C, D, H, W)."""
@@ -53,3 +53,43 @@ class Convolution(nn.Conv3d):
             found = super().forward(input)
             return found.relu_() if self.rectified else found
         return convolve(input, self, cast("tuple[int, ...]", self.padding))
+
+
+def side_by_side(layer: nn.ConvTranspose3d) -> bool:
+    """Whether what each voxel becomes lies beside, and not over, what its neighbours become."""
+    return layer.kernel_size == layer.stride and layer.padding == layer.output_padding == (0, 0, 0)
+
+
+class Upsampling(nn.ConvTranspose3d):
+    """A transposed convolution, `side_by_side` and of one group, for use and not for training.
+
+    On a CPU it is one product of matrices and one pass that puts the values in their places, channels last as
+    convolutions want them; PyTorch's takes half as long again and leaves them channels first.
+    """
+
+    @classmethod
+    def of(cls, layer: nn.ConvTranspose3d) -> Upsampling:
+        """With the weights of this layer, which stay its own, too."""
+        return _with_weights_of(layer, cls)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """The transposed convolution of (B, C, D, H, W)."""
+        if input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+            return super().forward(input, output_size)
+        batch, channels, *edges = input.shape
+        (depth, height, width), (z, y, x) = edges, self.kernel_size
+        values = input.permute(0, 2, 3, 4, 1).reshape(-1, channels)
+        made = values @ self.weight.permute(0, 2, 3, 4, 1).reshape(channels, -1)
+        made = made.view(batch, depth, height, width, z, y, x, self.out_channels).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        placed = made.new_empty(made.shape)
+        if self.bias is None:
+            placed.copy_(made)
+        else:
+            torch.add(made, self.bias, out=placed)
+        return placed.view(batch, depth * z, height * y, width * x, self.out_channels).permute(0, 4, 1, 2, 3)
+
+
+def _with_weights_of(layer: nn.Module, kind: type[Layer]) -> Layer:
+    made = kind.__new__(kind)
+    made.__dict__ = dict(layer.__dict__)
+    return made

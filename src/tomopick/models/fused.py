@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tomopick.models.convolve import Convolution
+from tomopick.models.convolve import Convolution, Upsampling, side_by_side
 
 __all__ = ["fused"]
 
@@ -43,6 +43,8 @@ def fused(network: Network) -> Network:
         for name, layer in list(owner.named_children()):
             if type(layer) is nn.Conv3d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
                 setattr(owner, name, Convolution.of(layer))
+            elif type(layer) is nn.ConvTranspose3d and layer.groups == 1 and side_by_side(layer):
+                setattr(owner, name, Upsampling.of(layer))
     for chain in chains:
         _rectify(list(_layers(chain)))
     return copy

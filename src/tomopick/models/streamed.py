@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, fx, nn
 
-from tomopick.models.convolve import convolve
+from tomopick.models.convolve import convolve, side_by_side
 
 __all__ = ["NotStreamable", "Streamed", "peak_bytes", "planes_first"]
 
@@ -146,7 +146,7 @@ class _Tracer(fx.Tracer):
     """Convolutions are leaves, whatever their class."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, nn.Conv3d) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (nn.Conv3d, nn.ConvTranspose3d)) or super().is_leaf_module(m, module_qualified_name)
 
 
 class Streamed:
@@ -284,8 +284,7 @@ def _layer(layer: nn.Module) -> _Stage | None:
         twice = layer.scale_factor in (2, (2, 2, 2)) and layer.mode == "trilinear" and not layer.align_corners
         return _Interpolation(layer) if twice else None
     if isinstance(layer, nn.ConvTranspose3d):
-        apart = layer.kernel_size == layer.stride and layer.padding == layer.output_padding == (0, 0, 0)
-        return _Alike(layer) if apart else None
+        return _Alike(layer) if side_by_side(layer) else None
     return _Alike(layer) if isinstance(layer, POINTWISE) else None
 
 
