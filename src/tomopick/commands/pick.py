@@ -46,7 +46,7 @@ class _Order:
         return Team.of(self.models, self.weights)
 
     def sources(self, team: Team) -> list[Source]:
-        """All tomograms, in an order that is always the same."""
+        """All tomograms."""
         spacing = team.together.models[0].spec.spacing
         return tomograms_of(self.inputs, team.kind(self.options), self.options.spacing, spacing, self.runs)
 
@@ -148,21 +148,24 @@ def _outcomes(
             yield outcome
         return
     notice(f"{jobs} processes pick {len(wanted)} tomograms; each is told of when it is done")
-    tasks = ((order, team.backends, number) for number in wanted)
+    tasks = ((order, team.backends, sources[number].name) for number in wanted)
     yield from in_order(_of_another, tasks, jobs, share_of_threads(jobs))
 
 
-def _of_another(order: _Order, backends: tuple[str, ...], number: int) -> _Picked | Exception:
+def _of_another(order: _Order, backends: tuple[str, ...], name: str) -> _Picked | Exception:
     """What comes of a tomogram in one of several processes."""
     team, sources = _read_once(order, backends)
+    if name not in sources:
+        return DataError(f"tomogram {name} is no longer there")
     device = device_in_turn(order.options.device, place())
-    return _attempt(sources[number], team, order, device, lambda share: stop_if_heard())
+    return _attempt(sources[name], team, order, device, lambda share: stop_if_heard())
 
 
 @lru_cache(maxsize=1)
-def _read_once(order: _Order, backends: tuple[str, ...]) -> tuple[Team, list[Source]]:
+def _read_once(order: _Order, backends: tuple[str, ...]) -> tuple[Team, dict[str, Source]]:
+    """The models, and the tomograms by name, as the inputs are now: some may have come since the command began."""
     team = order.team()
-    return team.in_backends(backends), order.sources(team)
+    return team.in_backends(backends), {source.name: source for source in order.sources(team)}
 
 
 def _attempt(
