@@ -157,6 +157,13 @@ class Recipe(_Frozen):
     beta: float = Field(
         default=4.0, gt=0, description="Thresholds are for the best F-beta: how much more a miss weighs than junk."
     )
+    threshold_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="With a beta above 1, thresholds are this share of those that are best on the validation runs: on "
+        "harder tomograms scores are lower, and below the best threshold less is lost than above it.",
+    )
     at_precision: float | None = Field(
         default=None, gt=0, le=1, description="Thresholds are for this expected precision, instead."
     )

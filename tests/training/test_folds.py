@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from tomopick.recipe import Recipe
 from tomopick.tomogram import Tomogram
 from tomopick.training.annotations import TrainingRun
 from tomopick.training.folds import Folds, split_folds, train_folds
+from tomopick.training.thresholds import raw_picks, settle
 
 HOLE = ParticleObject(name="hole", radius=60, label=1)
 RECIPE = Recipe(
@@ -90,6 +92,15 @@ def test_all_models_get_the_calibration_and_the_thresholds_of_all_runs(folds):
     truth = Picks.join(run.picks for run in RUNS)
     expected = probability_thresholds(folds[1].picks, truth, [HOLE], beta=4)
     assert [spec.thresholds for spec in specs] == [pytest.approx(expected)] * 3
+
+
+@pytest.mark.parametrize(("beta", "share"), [(4.0, 0.4), (1.0, 1.0)])
+def test_where_misses_weigh_more_a_share_of_the_best_threshold_is_taken(folds, beta, share, tmp_path):
+    model = Path(shutil.copy(folds[1].models[0], tmp_path))
+    recipe = RECIPE.model_copy(update={"threshold_share": 0.4, "beta": beta})
+    picks, _ = settle([model], raw_picks(model, RUNS[:1], recipe), RUNS[:1], recipe)
+    expected = probability_thresholds(picks, RUNS[0].picks, [HOLE], beta=beta)["hole"]
+    assert load_model(model).spec.thresholds == {"hole": pytest.approx(share * expected)}
 
 
 def test_what_is_found_out_of_fold_is_scored_together_and_by_fold(folds):

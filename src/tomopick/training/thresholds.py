@@ -55,7 +55,9 @@ def settle(models: Sequence[Path], raw: Picks, runs: Sequence[TrainingRun], reci
     else:
         # an object that was not found at all tells nothing about its threshold
         unknown = {o.name: UNKNOWN / (1 + recipe.beta**2) for o in objects}
-        thresholds = unknown | probability_thresholds(picks, truth, objects, recipe.beta, names)
+        best = unknown | probability_thresholds(picks, truth, objects, recipe.beta, names)
+        share = recipe.threshold_share if recipe.beta > 1 else 1.0
+        thresholds = {name: share * threshold for name, threshold in best.items()}
     result = evaluate(picks, truth, objects, beta=recipe.beta, runs=names, thresholds=thresholds)
     for path in models:
         model = load_model(path)
