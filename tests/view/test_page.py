@@ -9,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tomopick.io.score_maps import writing_scores
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
 
+expect.set_options(timeout=30_000)
 SCORES = np.linspace(0.05, 0.95, 19)
 OBJECTS = ["--object", "blob=60", "--object", "ring=90"]
 
@@ -122,6 +124,31 @@ def opened(browser, served: Served):
     return page
 
 
+def wait_until(seen: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def drawn(page) -> bool:
+    """Whether the viewer shows the tomogram yet."""
+    return bool(shades(page.locator("#viewer").screenshot())[60:380, 10:360].std() >= 0.1)
+
+
+def click_in_the_slices(page, position: dict[str, float]) -> None:
+    """Add a pick; the viewer hears no click before it knows what is under the mouse, which a busy machine delays."""
+    said = page.inner_text("#said")
+
+    def heard() -> bool:
+        page.locator("#viewer").click(position=position, modifiers=["Control"])
+        with suppress(AssertionError):
+            expect(page.locator("#said")).not_to_have_text(said, timeout=10_000)
+        return bool(page.inner_text("#said") != said)
+
+    wait_until(heard)
+
+
 def colours(png: bytes) -> np.ndarray:
     return imread(io.BytesIO(png))[..., :3]
 
@@ -163,11 +190,7 @@ def test_odd_requests_are_answered_and_change_nothing(served: Served, lab: Path)
 @needs_browser
 def test_the_page_shows_the_tomogram_and_asks_nobody_else(browser, served: Served):
     page = opened(browser, served)
-    frame = page.locator("#viewer")
-    until = time.monotonic() + 60
-    while shades(frame.screenshot())[60:380, 10:360].std() < 0.1 and time.monotonic() < until:
-        time.sleep(0.5)
-    assert shades(frame.screenshot())[60:380, 10:360].std() >= 0.1
+    wait_until(lambda: drawn(page))
     tile = page.locator(".tile img").first
     assert shades(tile.screenshot()).std() > 0.1
     assert {url.split("/")[2].split(":")[0] for url in page.asked if not url.startswith("data:")} == {
@@ -182,23 +205,17 @@ def test_scores_lie_where_the_tomogram_has_them(browser, served: Served):
     """They are 1 in the left half of the volume and 0 in the right one."""
     page = opened(browser, served)
     frame = page.locator("#viewer")
-    until = time.monotonic() + 60
 
     def orange() -> np.ndarray:
         red, _, blue = np.moveaxis(colours(frame.screenshot())[60:380, 10:360], -1, 0)
         return np.flatnonzero((red > blue + 0.25).mean(axis=0) > 0.5)
 
-    while not len(orange()) and time.monotonic() < until:
-        time.sleep(0.5)
+    wait_until(lambda: len(orange()) > 60)
     columns = orange()
     width = page.locator("#viewer").bounding_box()["width"] / 2
-    assert len(columns) > 60
     assert columns.max() + 10 == pytest.approx(width / 2, abs=8)
     served.post(do="choose", object="ring")
-    until = time.monotonic() + 30
-    while len(orange()) and time.monotonic() < until:
-        time.sleep(0.5)
-    assert not len(orange())
+    wait_until(lambda: not len(orange()))
     served.post(do="choose", object="blob")
     page.close()
 
@@ -231,7 +248,8 @@ def test_what_was_said_survives_a_killed_server_and_reaches_other_tabs(browser, 
     expect(page.locator("#said")).to_have_text("3 reviewed")
     assert page.inner_text("#count-1") == "2"
     expect(tab.locator("#said")).to_have_text("3 reviewed")
-    page.locator("#viewer").click(position={"x": 250, "y": 200}, modifiers=["Control"])
+    wait_until(lambda: drawn(page))
+    click_in_the_slices(page, {"x": 250, "y": 200})
     expect(page.locator("#said")).to_have_text("4 reviewed")
     desk.kill()
     again = serve(lab)
@@ -252,14 +270,53 @@ def test_what_was_said_survives_a_killed_server_and_reaches_other_tabs(browser, 
 
 
 @needs_browser
+def test_keys_typed_ahead_judge_one_picture_after_the_other(browser, desk: Served):
+    """The first answer is held back until a second key was pressed and another tab's news came."""
+    page = opened(browser, desk)
+    page.select_option("#filter", "all")
+    page.locator(".tile").nth(2).click()
+    page.wait_for_timeout(1000)
+    held = []
+    page.route("**/api/act", lambda route: route.continue_() if held else held.append(route))
+    page.keyboard.press("a")
+    page.keyboard.press("r")
+    desk.post(do="say", index=0, verdict="rejected")
+    page.wait_for_timeout(3000)
+    held[0].continue_()
+    expect(page.locator("#said")).to_have_text("3 reviewed")
+    words = ["0.95", "0.90", "0.85, accepted", "0.80, rejected", *[re.compile("0")] * 14, "0.05, rejected"]
+    expect(page.locator(".tile")).to_have_text(words)
+    expect(page.locator(".tile[aria-current=true]")).to_have_text("0.75")
+    page.close()
+
+
+@needs_browser
+def test_a_place_is_kept_when_another_tab_says_something(browser, desk: Served):
+    page = opened(browser, desk)
+    page.locator(".tile").nth(5).click()
+    desk.post(do="say", index=0, verdict="rejected")
+    expect(page.locator("#said")).to_have_text("1 reviewed")
+    expect(page.locator(".tile[aria-current=true]")).to_have_text("0.70")
+    page.keyboard.press("a")
+    expect(page.locator(".tile").nth(5)).to_have_text("0.70, accepted")
+    page.close()
+
+
+@needs_browser
 def test_a_click_in_the_slices_adds_a_pick_where_the_mouse_is(browser, desk: Served):
     page = opened(browser, desk)
+    wait_until(lambda: drawn(page))
     desk.post(do="fly", index=0)
-    time.sleep(3)
+    frames = [b""]
+
+    def still() -> bool:
+        frames.append(page.locator("#viewer").screenshot())
+        return frames[-1] == frames[-2]
+
+    time.sleep(3)  # for the viewer to set off
+    wait_until(still)
     box = page.locator("#viewer").bounding_box()
-    page.locator("#viewer").click(
-        position={"x": box["width"] / 4, "y": (box["height"] + 25) / 4 + 12}, modifiers=["Control"]
-    )
+    click_in_the_slices(page, {"x": box["width"] / 4, "y": (box["height"] + 25) / 4 + 12})
     expect(page.locator("#said")).to_have_text("1 reviewed")
     with urllib.request.urlopen(f"{desk.url}api/picks") as answer:
         *_, added = json.load(answer)["picks"]

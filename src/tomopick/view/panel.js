@@ -27,8 +27,13 @@ function tell(text) {
   $("status").textContent = text;
 }
 
+/* One thing at a time, in the order of keys and clicks: a late answer must not meet a newer page. */
+let turn = Promise.resolve();
 function guarded(work) {
-  return (...given) => work(...given).catch((error) => tell(`Not done: ${error.message}`));
+  return (...given) => {
+    turn = turn.then(() => work(...given)).catch((error) => tell(`Not done: ${error.message}`));
+    return turn;
+  };
 }
 
 function element(name, properties, ...children) {
@@ -173,8 +178,13 @@ function drawGallery() {
     .filter((pick) => near || passes(pick, threshold))
     .sort(ORDERS[$("sort").value]);
   $("gallery-title").textContent = `Gallery: ${chosen.length} of ${desk.chosen}`;
+  const focused = $("gallery").contains(document.activeElement);
   $("gallery").replaceChildren(...chosen.slice(0, shown).map(tileOf));
   $("more").hidden = chosen.length <= shown;
+  const tile = current && tileAt(current.index);
+  if (!tile) current = null; // keys must not judge what nobody sees
+  else if (focused) tile.focus();
+  else mark();
 }
 
 function words(pick) {
@@ -188,24 +198,22 @@ function tileOf(pick) {
   tile.append(element("span", { textContent: words(pick) }));
   tile.dataset.index = pick.index;
   tile.setAttribute("aria-label", `${pick.object}, ${words(pick)}`);
-  tile.addEventListener("click", guarded(() => fly(pick)));
-  tile.addEventListener("focus", () => {
+  const take = () => {
     current = pick;
     mark();
-  });
+  };
+  tile.addEventListener("focus", take);
+  tile.addEventListener("click", take);
+  tile.addEventListener("click", guarded(() => act({ do: "fly", index: pick.index })));
   return tile;
 }
+
+const tileAt = (index) => $("gallery").querySelector(`[data-index="${index}"]`);
 
 function mark() {
   for (const tile of $("gallery").children) {
     tile.setAttribute("aria-current", String(current !== null && Number(tile.dataset.index) === current.index));
   }
-}
-
-async function fly(pick) {
-  current = pick;
-  mark();
-  await act({ do: "fly", index: pick.index });
 }
 
 async function choose(name) {
@@ -218,18 +226,18 @@ async function choose(name) {
 
 async function say(verdict, object) {
   if (current === null) return tell("Choose a picture first.");
-  const tile = $("gallery").querySelector(`[data-index="${current.index}"]`);
+  const tile = tileAt(current.index);
   const told = await act({ do: "say", index: current.index, verdict, ...(object ? { object } : {}) });
   const changed = ofPick(told.pick);
   Object.assign(picks.find((pick) => pick.index === changed.index), changed);
-  revision = told.revision;
+  if (told.revision === revision + 1) revision = told.revision; // else there is news of other tabs, too
   $("said").textContent = `${told.said} reviewed`;
   tell(`${changed.verdict}: ${changed.object}`);
   sortScores();
   desk.objects.forEach(drawNumbers);
   const next = tile ? tile.nextElementSibling : null;
   if (tile) tile.replaceWith(tileOf(changed));
-  if (next) next.focus();
+  if (next && current?.index === changed.index) next.focus();
   else mark();
 }
 
@@ -246,7 +254,7 @@ async function load() {
   desk.run = told.run;
   $("run").value = told.run;
   $("said").textContent = `${told.said} reviewed`;
-  current = null;
+  current = current && picks.find((pick) => pick.index === current.index);
   sortScores();
   drawObjects();
   drawGallery();
@@ -259,6 +267,7 @@ async function follow() {
   } catch (error) {
     tell("The server does not answer; was it ended? What you said is saved.");
   }
+  setTimeout(guarded(follow), 2000);
 }
 
 function keyed(event) {
@@ -299,7 +308,7 @@ async function start() {
   document.addEventListener("keydown", keyed);
   await load();
   tell(`Corrections are saved in ${desk.corrections}`);
-  setInterval(follow, 2000);
+  setTimeout(guarded(follow), 2000);
 }
 
 guarded(start)();
