@@ -6,7 +6,7 @@ whole processes in turns, and ratios are of medians; the machine should do nothi
 - windows: CryoET3DCNN over a whole tomogram at strides 8 and 4, and as a loop over windows, of which 64 are timed and
   all that fit into the tomogram are counted; and how far scores are from those of lone windows in their context;
 - heatmap: HeatmapUNet with peaks, and MONAI's sliding window (windows of 128 voxels that overlap by a quarter,
-  Gaussian, float32), the bare network on as many voxels in lone tiles, and products of matrices of 4096;
+  Gaussian, float32), the bare network on a quarter as many voxels in lone tiles, and products of matrices of 4096;
 - process: all of `tomopick pick`, from an MRC to a STAR file, over the bare network's time, and the process's memory;
 - large: the same with 14.5 times as many voxels, once;
 - workers: two processes of one thread each on a tomogram each, and one process of two threads on both.
@@ -233,13 +233,14 @@ def heatmap_rows(args: argparse.Namespace, tomogram: Tomogram, device: str, roof
         {
             "tomopick": lambda: pick(model, tomogram, device=device),
             "sliding window": lambda: window_scores(model, volume, device),
-            "bare network": lambda: bare_network(model, volume.size, device),
+            "bare network": lambda: bare_network(model, volume.size // 4, device),
             "product": products(DTYPES[dtype], device),
             "copy": copy,
         },
         args.repeats, device,
     )  # fmt: skip
     rate = 2 * MATRIX**3 / took["product"]
+    took["bare network"] *= 4
     done = {name: (work / moved, work / took[name]) for name in ("tomopick", "bare network", "sliding window")}
     roofs.append(Roofs(device, rate, copied_bytes / took["copy"], done))
     name = f"HeatmapUNet {args.size}"
