@@ -64,7 +64,8 @@ class Tested:
         exclusive: evaluation with the model's own thresholds where one object stays in one place, in the fastest
             precision.
         for_f1: evaluation with beta 1 in the fastest precision, with thresholds for F1 from the validation runs.
-        reliability: bins of score and share right, in the fastest precision.
+        reliability: bins of score and share right, in the fastest precision, over the further runs as well.
+        further: names of further projects' runs that were picked for the reliability alone.
         blobs: the blob detector's, with thresholds from the validation runs.
     """
 
@@ -77,6 +78,7 @@ class Tested:
     for_f1: Evaluation
     reliability: pd.DataFrame
     blobs: Evaluation
+    further: tuple[str, ...]
 
     def picks(self, precision: str) -> Picks:
         """All picks on the test runs, whatever their score."""
@@ -90,6 +92,8 @@ def parsed() -> argparse.Namespace:
     training_arguments(parser, minutes=20, epochs=None, patience=None)
     parser.add_argument("--network", default="heatmap-unet", help="as `tomopick train --model` (%(default)s)")
     parser.add_argument("--test-config", type=Path, metavar="CONFIG", help="the project of the test runs, if another")
+    parser.add_argument("--further", type=Path, nargs="+", default=[], metavar="CONFIG",
+                        help="projects, all of whose runs count for the reliability of scores, too")  # fmt: skip
     for name, runs in (("train", TRAIN), ("val", VALIDATION), ("test", TEST)):
         parser.add_argument(f"--{name}", default=runs, metavar="RUNS", help="separated by commas (%(default)s)")
     parser.add_argument("--tomogram", default="wbp", help="tomogram type (%(default)s)")
@@ -109,8 +113,28 @@ def trained_model(args: argparse.Namespace) -> Path:
     return trained.model
 
 
+def renamed(picks: Picks, project: str) -> Picks:
+    """With the project's name before those of the runs, of which other projects have the same."""
+    return Picks(picks.table.assign(run=f"{project}/" + picks.table["run"].astype(str)))
+
+
+def further_picks(config: Path, model: Model, kind: str, device: str) -> tuple[Picks, Picks]:
+    """All picks of a further project in the fastest precision, and the true ones."""
+    project = project_at(config)
+    found = [timed_pick(model, project.tomogram(run, kind), FAST, device).picks for run in project.runs]
+    known = [project.picks(run=run) for run in project.runs]
+    name = config.parent.resolve().name
+    return renamed(Picks.join(found), name), renamed(Picks.join(known), name)
+
+
 def tested(
-    projects: tuple[Project, Project], model: Model, runs: list[str], held: list[str], kind: str, device: str
+    projects: tuple[Project, Project],
+    model: Model,
+    runs: list[str],
+    held: list[str],
+    kind: str,
+    device: str,
+    further: list[Path],
 ) -> Tested:
     """Pick the test runs (of the second project) in each precision, and score them and the blob detector."""
     training, testing = projects
@@ -125,14 +149,18 @@ def tested(
     alone = likelier(keep_above(found[FAST], model.spec.thresholds), objects)
     seen = Picks.join(timed_pick(model, t, FAST, device).picks for t in validation)
     for_f1 = model.spec.thresholds | probability_thresholds(seen, known, objects, beta=1, runs=held)
+    more = [further_picks(config, model, kind, device) for config in further]
+    pooled, true = (Picks.join(parts) for parts in zip((found[FAST], asked), *more, strict=True))
+    further_runs = tuple(run for _, known in more for run in known.runs)
     blobs = {t.name: find_blobs(t, objects) for t in [*validation, *tomograms]}
     thresholds = best_thresholds(Picks.join(blobs[r] for r in held), known, objects, runs=held)
     return Tested(
         tomograms, asked, objects, picked, scores,
         exclusive=evaluate(alone, asked, objects, runs=runs),
         for_f1=evaluate(found[FAST], asked, objects, beta=1, runs=runs, thresholds=for_f1),
-        reliability=reliability_table(found[FAST], asked, objects, runs=runs),
+        reliability=reliability_table(pooled, true, objects, runs=[*runs, *further_runs]),
         blobs=evaluate(Picks.join(blobs[r] for r in runs), asked, objects, runs=runs, thresholds=thresholds),
+        further=further_runs,
     )  # fmt: skip
 
 
@@ -217,7 +245,8 @@ def result_lines(name: str, found: Tested, training: list[str], memory: list[str
         *f1_lines(found),
         "",
         f"Expected calibration error **{error_of_table(found.reliability):.3f}** over "
-        f"{int(found.reliability['count'].sum())} picks of score 0.05 and more, in bins of equal count, in {FAST}.",
+        f"{int(found.reliability['count'].sum())} picks of score 0.05 and more, in bins of equal count, in {FAST}"
+        + (f", of these runs and {', '.join(found.further)}." if found.further else "."),
         "",
         *reliability_lines(found.reliability),
         "",
@@ -256,7 +285,7 @@ def main() -> None:
     model = load_model(path)
     after_training = peak_memory_gb()
     runs, held = (split_names(names) or [] for names in (args.test, args.val))
-    found = tested((project, testing), model, runs, held, args.tomogram, chosen_device(args.device))
+    found = tested((project, testing), model, runs, held, args.tomogram, chosen_device(args.device), args.further)
     peaks = {"training_gb": None if args.model else after_training, "whole_gb": peak_memory_gb()}
     memory = [
         f"- peak memory {peaks['whole_gb']:.2f} GB"

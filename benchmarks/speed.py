@@ -6,8 +6,9 @@ whole processes in turns, and ratios are of medians; the machine should do nothi
 - windows: CryoET3DCNN over a whole tomogram at strides 8 and 4, and as a loop over windows, of which 64 are timed and
   all that fit into the tomogram are counted; and how far scores are from those of lone windows in their context;
 - heatmap: HeatmapUNet with peaks, and MONAI's sliding window (windows of 128 voxels that overlap by a quarter,
-  Gaussian, float32), the bare network on a quarter as many voxels in lone tiles, and products of matrices of 4096;
-- process: all of `tomopick pick`, from an MRC to a STAR file, over the bare network's time, and the process's memory;
+  Gaussian, float32), the bare network in lone tiles, and products of matrices of 4096;
+- process: all of `tomopick pick`, from an MRC to a STAR file, over the bare network's time, of which 9
+  tiles are timed and all voxels counted, and the process's memory;
 - large: the same with 14.5 times as many voxels, once;
 - workers: two processes of one thread each on a tomogram each, and one process of two threads on both.
 
@@ -26,9 +27,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import mrcfile
 import numpy as np
@@ -45,13 +47,14 @@ from tomopick.errors import TomopickError
 from tomopick.inference.engine import chosen_dtype, keep_freed_memory, score_map
 from tomopick.inference.passes import DTYPES
 from tomopick.inference.picking import pick
+from tomopick.inference.scoremap import ScoreMap
 from tomopick.models.modelfile import Model, ModelSpec, save_model
 from tomopick.models.registry import build, field, lead
 from tomopick.objects import ParticleObject
 from tomopick.recipe import Normalisation
 from tomopick.tomogram import Tomogram
 
-SPACING, TILE, MATRIX, WINDOWS, BATCH = 10.0, 128, 4096, 64, 8
+SPACING, TILE, TILES, MATRIX, WINDOWS, BATCH = 10.0, 128, 9, 4096, 64, 8
 LARGE = (512, 1440, 1440)
 PARTS = ("windows", "heatmap", "process", "large", "workers")
 
@@ -86,7 +89,10 @@ def parsed() -> argparse.Namespace:
                         help="of the large one (%(default)s)")  # fmt: skip
     parser.add_argument("--size", default="small", help="of HeatmapUNet (%(default)s)")
     parser.add_argument(
-        "--repeats", type=int, default=5, help="times of most; workers 2, what takes minutes 1 (%(default)s)"
+        "--repeats",
+        type=int,
+        default=5,
+        help="times of most; sliding window 3, workers 2, what takes minutes 1 (%(default)s)",
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help="(%(default)s)")
     there = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
@@ -116,14 +122,18 @@ def seconds(run: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def medians(runs: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of each, taken in turns."""
+def medians(
+    runs: dict[str, Callable[[], object]], repeats: int, device: str, fewer: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, float]:
+    """Median seconds of each, taken in turns; those named in ``fewer`` at most so many times."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     if device == "cuda":  # choice of kernels, and libraries loaded
         for run in runs.values():
             run()
-    for _ in range(repeats):
+    for turn in range(repeats):
         for name, run in runs.items():
+            if turn >= fewer.get(name, repeats):
+                continue
             times[name].append(seconds(run, device))
             print(f"{device}, {name}: {times[name][-1]:.3g} s", file=sys.stderr, flush=True)
     return {name: statistics.median(t) for name, t in times.items()}
@@ -165,8 +175,10 @@ def window_rows(args: argparse.Namespace, tomogram: Tomogram, device: str) -> It
     model = replace(model, network=model.network.to(device))
     dtype = chosen_dtype("auto", device)
 
+    maps: dict[int, ScoreMap] = {}
+
     def whole(stride: int) -> Callable[[], object]:
-        return lambda: score_map(model, tomogram, stride, device=device, dtype=dtype)
+        return lambda: maps.update({stride: score_map(model, tomogram, stride, device=device, dtype=dtype)})
 
     took = medians({"window loop": lambda: window_loop(model, device)}, args.repeats, device)
     took |= medians({"stride 8": whole(8), "stride 4": whole(4)}, 1, device)  # minutes
@@ -177,7 +189,7 @@ def window_rows(args: argparse.Namespace, tomogram: Tomogram, device: str) -> It
             f"{took[f'stride {stride}']:.3g} s in {dtype}; loop {1000 * took['window loop'] / WINDOWS:.3g} ms a window"
         )
         yield Row(f"CryoET3DCNN, stride {stride}, over the window loop", device, ratio, " x", aim, note=note)
-    exact = score_map(model, tomogram, 8, device=device)
+    exact = maps[8] if dtype == "fp32" else score_map(model, tomogram, 8, device=device)
     apart = farthest(replace(model, network=model.network.cpu()), tomogram, exact.array, 8)
     note = f"deviation of the scores over the tomogram {exact.array.std(axis=(1, 2, 3)).max():.2g}"
     yield Row("CryoET3DCNN, scores from lone windows in context, fp32", device, apart, "", 1e-3, below=True, note=note)
@@ -192,10 +204,10 @@ def window_scores(model: Model, volume: np.ndarray, device: str) -> torch.Tensor
 
 
 @torch.inference_mode()
-def bare_network(model: Model, voxels: int, device: str) -> None:
-    """The network on about as many voxels, in whole tiles."""
+def bare_network(model: Model, device: str) -> None:
+    """The network on some whole tiles, as a loop over a tomogram takes them."""
     tile = torch.zeros(1, 1, TILE, TILE, TILE, device=device).to(memory_format=torch.channels_last_3d)
-    for _ in range(max(1, round(voxels / TILE**3))):
+    for _ in range(TILES):
         model.network(tile)
 
 
@@ -233,14 +245,14 @@ def heatmap_rows(args: argparse.Namespace, tomogram: Tomogram, device: str, roof
         {
             "tomopick": lambda: pick(model, tomogram, device=device),
             "sliding window": lambda: window_scores(model, volume, device),
-            "bare network": lambda: bare_network(model, volume.size // 4, device),
+            "bare network": lambda: bare_network(model, device),
             "product": products(DTYPES[dtype], device),
             "copy": copy,
         },
-        args.repeats, device,
+        args.repeats, device, fewer={"sliding window": 3},
     )  # fmt: skip
     rate = 2 * MATRIX**3 / took["product"]
-    took["bare network"] *= 4
+    took["bare network"] *= volume.size / (TILES * TILE**3)
     done = {name: (work / moved, work / took[name]) for name in ("tomopick", "bare network", "sliding window")}
     roofs.append(Roofs(device, rate, copied_bytes / took["copy"], done))
     name = f"HeatmapUNet {args.size}"
@@ -255,9 +267,10 @@ def heatmap_rows(args: argparse.Namespace, tomogram: Tomogram, device: str, roof
 def write_noise(path: Path, shape: tuple[int, int, int]) -> Path:
     """An MRC of noise, written plane by plane."""
     rng = np.random.default_rng(0)
+    noise = rng.standard_normal(shape[1:], dtype=np.float32)
     with mrcfile.new_mmap(path, shape, mrc_mode=2, overwrite=True) as file:
         for plane in file.data:
-            plane[:] = rng.standard_normal(shape[1:], dtype=np.float32)
+            plane[:] = np.roll(noise, rng.integers(noise.size))
         file.voxel_size = SPACING
     return path
 
@@ -301,9 +314,8 @@ def process_rows(args: argparse.Namespace, folder: Path, device: str) -> Iterato
     def whole() -> None:
         memory.append(finished(picked(path, [tomogram], folder / "one.star", device)))
 
-    took = medians(
-        {"whole process": whole, "bare network": lambda: bare_network(model, voxels, device)}, args.repeats, device
-    )
+    took = medians({"whole process": whole, "bare network": lambda: bare_network(model, device)}, args.repeats, device)
+    took["bare network"] *= voxels / (TILES * TILE**3)
     one, most = took["whole process"], statistics.median(memory)
     yield Row("tomopick pick, over the bare network", device, one / took["bare network"], " x", 1.5, below=True,
               note=f"{one:.3g} s; the network in float32 {took['bare network']:.3g} s")  # fmt: skip
@@ -372,7 +384,7 @@ def main() -> None:
     lines = [
         f"# Speed, {' x '.join(map(str, args.shape))} voxels where no size is told", "", *Machine().lines(),
         f"- CUDA device: {gpu}",
-        f"- {args.repeats} times each (workers at most 2, CryoET3DCNN and the large tomogram 1)",
+        f"- {args.repeats} times each (sliding window at most 3, workers 2, CryoET3DCNN and the large tomogram 1)",
         f"- {minutes:.1f} minutes in all", "",
         *markdown_table(columns, [row.cells() for row in rows]),
     ]  # fmt: skip
