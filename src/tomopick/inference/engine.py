@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DEFAULT_STRIDE = 4  # voxels; a match distance of 30 A needs 4 or less at 10 A voxels
-MEMORY = 1.1  # GB of the whole process, where whole slabs go through the network
+MEMORY = 1.3  # GB of the whole process, where whole slabs go through the network
 OFTEN = 4  # slabs of strips after which freed memory is given back, whose holes grow; lone strips end before that
 LIBRARIES = 0.65  # GB of it that all else takes; a constant, so that the same options cut the same slabs everywhere
 
