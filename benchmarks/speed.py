@@ -30,7 +30,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import mrcfile
 import numpy as np
@@ -123,7 +122,7 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 
 def medians(
-    runs: dict[str, Callable[[], object]], repeats: int, device: str, fewer: Mapping[str, int] = MappingProxyType({})
+    runs: dict[str, Callable[[], object]], repeats: int, device: str, fewer: Mapping[str, int] | None = None
 ) -> dict[str, float]:
     """Median seconds of each, taken in turns; those named in ``fewer`` at most so many times."""
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -131,10 +130,8 @@ def medians(
         for run in runs.values():
             run()
     for turn in range(repeats):
-        for name, run in runs.items():
-            if turn >= fewer.get(name, repeats):
-                continue
-            times[name].append(seconds(run, device))
+        for name in (name for name in runs if turn < (fewer or {}).get(name, repeats)):
+            times[name].append(seconds(runs[name], device))
             print(f"{device}, {name}: {times[name][-1]:.3g} s", file=sys.stderr, flush=True)
     return {name: statistics.median(t) for name, t in times.items()}
 

@@ -212,10 +212,11 @@ def test_scores_lie_where_the_tomogram_has_them(browser, served: Served):
 
     wait_until(lambda: len(orange()) > 60)
     columns = orange()
+    assert len(columns) > 60
     width = page.locator("#viewer").bounding_box()["width"] / 2
     assert columns.max() + 10 == pytest.approx(width / 2, abs=8)
     served.post(do="choose", object="ring")
-    wait_until(lambda: not len(orange()))
+    wait_until(lambda: not len(orange()), seconds=30)
     served.post(do="choose", object="blob")
     page.close()
 

@@ -32,7 +32,6 @@ let turn = Promise.resolve();
 function guarded(work) {
   return (...given) => {
     turn = turn.then(() => work(...given)).catch((error) => tell(`Not done: ${error.message}`));
-    return turn;
   };
 }
 
