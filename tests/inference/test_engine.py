@@ -12,8 +12,10 @@ import torch
 from tomopick.data.normalise import scaling_of
 from tomopick.errors import TomopickError
 from tomopick.inference import passes
+from tomopick.inference.device import fast_dtype
 from tomopick.inference.engine import dense_pass, score_map, score_parts
 from tomopick.inference.peaks import find_peaks
+from tomopick.models import cryoet3dcnn
 from tomopick.models.modelfile import Model, ModelSpec
 from tomopick.models.registry import build
 from tomopick.objects import ParticleObject
@@ -256,6 +258,20 @@ def test_a_gpu_gives_the_scores_of_the_cpu(stride, padded, dtype, apart):
     assert difference.mean() < apart / 10
     if dtype == "fp32":
         assert difference.max() < apart
+
+
+no_bfloat16 = pytest.mark.skipif(fast_dtype("cpu") != "bf16", reason="needs a processor with bfloat16")
+
+
+@pytest.mark.parametrize(("stride", "padded"), [(8, False), (4, False), pytest.param(2, True, marks=no_bfloat16)])
+def test_bfloat16_gives_about_the_scores_of_float32_on_a_processor(stride, padded, monkeypatch):
+    """It is the default where a processor has it; elsewhere only the layers of CryoET3DCNN can be computed in it."""
+    monkeypatch.setattr(cryoet3dcnn, "WORTH_TRANSFORMING", 1)  # as in a tomogram of usual size
+    model, tomogram = padded_model() if padded else random_model(), noise((40, 61, 69))
+    exact = score_map(model, tomogram, stride).array
+    rounded = score_map(model, tomogram, stride, dtype="bf16").array
+    assert np.ptp(exact, axis=(1, 2, 3)).max() > 0.03
+    assert 0 < np.abs(rounded - exact).mean() < 0.01
 
 
 @pytest.mark.parametrize("shape", [(30, 61, 109), (29, 70, 31), (96, 30, 40)])

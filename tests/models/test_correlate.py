@@ -38,3 +38,11 @@ def test_cells_of_any_precision_are_computed_with_in_float32(dtype):
     found = correlate(cells, kernel, bias)
     assert found.dtype == torch.float32
     assert ((found - exact).abs().max() / exact.abs().max()) < 1e-5
+
+
+def test_autocast_does_not_round_the_transforms():
+    """As where a processor has bfloat16: all of `pick` runs under autocast there."""
+    cells, kernel, bias = torch.rand((1, 8, 12, 10, 9)), torch.randn((20, 8, 8, 8, 8)), torch.randn(20)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = correlate(cells, kernel, bias)
+    torch.testing.assert_close(found, correlate(cells, kernel, bias), atol=0, rtol=0)

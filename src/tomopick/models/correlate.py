@@ -15,7 +15,7 @@ OUTPUTS = 32  # channels whose kernels' spectra are held at once
 
 @torch.no_grad()
 def correlate(cells: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """What ``conv3d(cells, kernel, bias)`` gives, in float32, without gradients.
+    """What ``conv3d(cells, kernel, bias)`` gives, in float32, autocast or not, without gradients.
 
     Overlapping blocks of the cells are transformed, multiplied with the spectra of the kernels, and of each product
     the part is kept that does not wrap around (overlap-save; Oppenheim and Schafer, Discrete-Time Signal Processing,
@@ -31,6 +31,11 @@ def correlate(cells: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     Returns:
         (B, O, z - k + 1, y - k + 1, x - k + 1).
     """
+    with torch.autocast(cells.device.type, enabled=False):  # of transforms rounded to bfloat16 nothing is left
+        return _correlated(cells, kernel, bias)
+
+
+def _correlated(cells: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     batch, outputs, reach = len(cells), len(kernel), kernel.shape[-1]
     counts = [n - reach + 1 for n in cells.shape[2:]]
     parts = [-(-n // MOST) for n in counts]
