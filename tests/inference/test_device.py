@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tomopick.errors import TomopickError
-from tomopick.inference.device import chosen_device, device_in_turn, sharing
+from tomopick.inference import device
+from tomopick.inference.device import chosen_device, chosen_dtype, device_in_turn, sharing
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,18 @@ def test_auto_is_the_gpu_that_was_tested_or_the_processor(cuda, mps, auto, monke
         else:
             with pytest.raises(TomopickError, match=f"no {name}; use --device cpu"):
                 chosen_device(name)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_bfloat16_is_refused_where_the_processor_has_none(there, monkeypatch):
+    monkeypatch.setattr(device, "computes_bf16", lambda: there)
+    assert chosen_dtype("bf16", "cuda") == "bf16"
+    assert chosen_dtype("fp32", "cpu") == "fp32"
+    if there:
+        assert chosen_dtype("bf16", "cpu") == "bf16"
+    else:
+        with pytest.raises(TomopickError, match="this processor cannot compute in bf16; choose fp32 or auto"):
+            chosen_dtype("bf16", "cpu")
 
 
 def test_processes_share_cuda_devices_in_turns_and_others_as_they_are(monkeypatch):

@@ -11,7 +11,7 @@ import torch
 
 from tomopick.data.normalise import scaling_of
 from tomopick.errors import TomopickError
-from tomopick.inference import passes
+from tomopick.inference import device, passes
 from tomopick.inference.device import fast_dtype
 from tomopick.inference.engine import dense_pass, score_map, score_parts
 from tomopick.inference.peaks import find_peaks
@@ -266,6 +266,7 @@ no_bfloat16 = pytest.mark.skipif(fast_dtype("cpu") != "bf16", reason="needs a pr
 @pytest.mark.parametrize(("stride", "padded"), [(8, False), (4, False), pytest.param(2, True, marks=no_bfloat16)])
 def test_bfloat16_gives_about_the_scores_of_float32_on_a_processor(stride, padded, monkeypatch):
     """It is the default where a processor has it; elsewhere only the layers of CryoET3DCNN can be computed in it."""
+    monkeypatch.setattr(device, "computes_bf16", lambda: True)
     monkeypatch.setattr(cryoet3dcnn, "WORTH_TRANSFORMING", 1)  # as in a tomogram of usual size
     model, tomogram = padded_model() if padded else random_model(), noise((40, 61, 69))
     exact = score_map(model, tomogram, stride).array

@@ -9,7 +9,7 @@ import torch
 from tomopick.errors import TomopickError
 from tomopick.inference.passes import DTYPES
 
-__all__ = ["chosen_device", "chosen_dtype", "device_in_turn", "fast_dtype", "sharing"]
+__all__ = ["chosen_device", "chosen_dtype", "computes_bf16", "device_in_turn", "fast_dtype", "sharing"]
 
 
 def chosen_device(name: str, backend: str = "torch") -> str:
@@ -49,14 +49,21 @@ def fast_dtype(device: str) -> str:
     return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
 
 
+def computes_bf16() -> bool:
+    """Whether the processor can compute convolutions of bfloat16 numbers, however slowly."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def chosen_dtype(dtype: str, device: str) -> str:
     """The number format, "auto" being the fastest on the device.
 
     Raises:
-        TomopickError: there is no such format.
+        TomopickError: there is no such format, or the processor cannot compute in it.
     """
     if dtype == "auto":
         return fast_dtype(device)
     if dtype not in DTYPES:
         raise TomopickError(f"unknown dtype '{dtype}'; choose {', '.join(DTYPES)} or auto")
+    if dtype == "bf16" and device == "cpu" and not computes_bf16():
+        raise TomopickError("this processor cannot compute in bf16; choose fp32 or auto")
     return dtype
