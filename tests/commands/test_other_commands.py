@@ -57,15 +57,6 @@ def test_varied_tomograms_are_the_same_for_any_number_of_jobs(succeed, tmp_path)
     assert truths[0] == truths[1] != truths[2]
 
 
-def test_proteins_are_objects_of_the_project(succeed, tmp_path):
-    succeed("simulate", tmp_path, "--runs", 1, "--shape", 48, 96, 96, "--proteins", 5)
-    project = tp.open_project(tmp_path / "config.json")
-    names = [o.name for o in project.objects]
-    assert names[:6] == [o.name for o in tp.CZII_OBJECTS]
-    assert names[6:] == [f"protein-{i}" for i in range(1, 6)]
-    assert set(names[6:]) & set(project.picks().table["object"])
-
-
 def test_an_interrupted_simulation_leaves_no_half_project(command, succeed, monkeypatch, tmp_path):
     from tomopick.commands import simulate
 

@@ -6,12 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 from tomopick.errors import DataError
-from tomopick.simulate import Scope, simulate_run, simulate_runs, simulated_objects, varied
+from tomopick.simulate import Scope, simulate_run, simulate_runs, varied
 from tomopick.simulate.imaging import TiltSeries, observe, project
-from tomopick.simulate.particles import protein_models
 from tomopick.simulate.reconstruction import reconstruct
 
 SMALL = (32, 48, 40)
@@ -132,43 +130,3 @@ def test_what_does_not_go_together_is_told() -> None:
         list(simulate_runs(1, SMALL, seed=-1, vary=True))
     with pytest.raises(DataError, match="misalignment, strangers cannot be below 0"):
         Scope(misalignment=-1.0, strangers=-1)
-
-
-def test_random_proteins_are_annotated_twelve_kinds_to_a_run_and_half_of_all() -> None:
-    objects = {o.name: o for o in simulated_objects(30)}
-    assert len(objects) == 36
-    assert len({o.label for o in objects.values()}) == 36
-    scope = Scope(noise=0.0, beads=0, crowders=0.0, particles=30000)
-    tables = [
-        simulate_run(f"SIM_{i}", (64, 160, 160), settings=dataclasses.replace(scope, proteins=30)) for i in (0, 1)
-    ]
-    kinds = []
-    for _, picks in tables:
-        made = picks.table[picks.table["object"].str.startswith("protein-")]
-        kinds.append(set(made["object"]))
-        assert len(kinds[-1]) == 12
-        assert set(picks.table["object"]) <= set(objects)
-        assert len(made) == pytest.approx(len(picks) / 2, rel=0.3)
-    assert kinds[0] != kinds[1]
-
-
-def test_more_kinds_of_proteins_begin_with_the_same_ones() -> None:
-    few, many = protein_models(3), protein_models(40)
-    assert list(few) == list(many)[:3]
-    for name, model in few.items():
-        assert np.array_equal(model.centres, many[name].centres)
-    masses = [model.mass for model in many.values()]
-    assert 150 <= min(masses) < 250
-    assert 700 < max(masses) <= 1200
-    assert len({tuple(model.centres[0]) for model in many.values()}) == 40
-
-
-def test_runs_with_proteins_stand_where_they_are_said_to() -> None:
-    """Where there is nothing else, the density about each protein's place is that of a protein: dark."""
-    scope = Scope(noise=0.0, beads=0, crowders=0.0, tilt_step=1.0)
-    ((tomogram, picks),) = simulate_runs(1, (64, 96, 96), seed=2, settings=scope, proteins=8)
-    made = picks.table[picks.table["object"].str.startswith("protein-")]
-    smooth = gaussian_filter(np.asarray(tomogram.array), 2)
-    at = np.round(made[["z", "y", "x"]].to_numpy() / scope.spacing).astype(int)
-    assert len(at) >= 8
-    assert (smooth[tuple(at.T)] < -1).mean() > 0.8

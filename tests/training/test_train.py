@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tomopick.data.resident import Resident
 from tomopick.errors import DataError, TomopickError
 from tomopick.evaluation import evaluate
 from tomopick.models.modelfile import load_model, save_model
@@ -206,17 +205,6 @@ def test_two_trainings_with_the_same_seed_find_the_same_picks(tmp_path):
     runs = [train(TRAINING, VALIDATION, [BLOB], recipe, tmp_path / name, progress=False) for name in ("a", "b")]
     assert len(runs[0].validation_picks) > 0
     pd.testing.assert_frame_equal(runs[0].validation_picks.table, runs[1].validation_picks.table, check_exact=True)
-
-
-def test_a_training_learns_the_same_from_crops_that_its_device_cuts(tmp_path, monkeypatch):
-    posed = RECIPE.model_copy(
-        update={"epochs": 2, "hard_negatives": 0.0, "augmentation": Augmentation(turn=30, lean=10, scale=0.1)}
-    )
-    plain = train(TRAINING, VALIDATION, [BLOB], posed, tmp_path / "plain", progress=False)
-    monkeypatch.setattr(Resident, "where_it_fits", Resident.of)
-    other = train(TRAINING, VALIDATION, [BLOB], posed, tmp_path / "resident", progress=False)
-    losses = ["train_loss", "val_loss"]
-    np.testing.assert_allclose(other.history[losses], plain.history[losses], rtol=2e-3)
 
 
 @pytest.mark.gpu

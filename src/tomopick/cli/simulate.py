@@ -27,14 +27,6 @@ def simulate(
             "know others than one.",
         ),
     ] = False,
-    proteins: Annotated[
-        int,
-        typer.Option(
-            help="Annotate so many kinds of random proteins, too: the same ones in each project, up to twelve of them "
-            "in each tomogram.",
-            min=0,
-        ),
-    ] = 0,
     jobs: Annotated[
         int, typer.Option(help="Tomograms made at a time, each by a process; they stay the same.", min=1)
     ] = 1,
@@ -50,5 +42,5 @@ def simulate(
     """
     from tomopick.commands.simulate import simulate_project
 
-    _, truth = simulate_project(out, runs, shape, seed, vary=vary, jobs=jobs, proteins=proteins)
+    _, truth = simulate_project(out, runs, shape, seed, vary=vary, jobs=jobs)
     typer.echo(f"{out / 'config.json'}: {runs} tomograms with {len(truth)} particles; truth in {out / 'truth.csv'}")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from tomopick.atomic import replacing
 from tomopick.commands.screen import progress_bar
 from tomopick.errors import DataError
 from tomopick.io.project import Project, create_project
-from tomopick.objects import ParticleObject
+from tomopick.objects import CZII_OBJECTS
 from tomopick.picks import Picks
-from tomopick.simulate import Scope, simulate_runs, simulated_objects
+from tomopick.simulate import Scope, simulate_runs
 from tomopick.tomogram import Tomogram
 
 __all__ = ["simulate_project"]
@@ -28,11 +28,10 @@ def simulate_project(
     *,
     vary: bool = False,
     jobs: int = 1,
-    proteins: int = 0,
 ) -> tuple[Project, Picks]:
     """Simulate runs into a new copick project, ``folder/config.json``, and their truth into ``folder/truth.csv``.
 
-    `settings`, `vary`, `jobs` and `proteins` are those of `simulate_runs`.
+    `settings`, `vary` and `jobs` are those of `simulate_runs`.
     """
     if (folder / "config.json").exists() or (folder / "ExperimentRuns").exists():
         raise DataError(f"{folder} holds a project already; choose another folder")
@@ -41,18 +40,15 @@ def simulate_project(
     except OSError as error:
         raise DataError(f"cannot make the folder {folder}: {error.strerror}") from error
     try:
-        simulated = simulate_runs(runs, shape, seed, settings, vary, jobs, proteins)
-        return _fill(folder, runs, simulated, simulated_objects(proteins))
+        return _fill(folder, runs, simulate_runs(runs, shape, seed, settings, vary, jobs))
     except BaseException:  # also a keyboard interrupt: half a project would pass for a whole one
         (folder / "config.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "ExperimentRuns", ignore_errors=True)
         raise
 
 
-def _fill(
-    folder: Path, runs: int, simulated: Iterator[tuple[Tomogram, Picks]], objects: Sequence[ParticleObject]
-) -> tuple[Project, Picks]:
-    project = create_project(folder / "config.json", objects, name="tomopick phantom")
+def _fill(folder: Path, runs: int, simulated: Iterator[tuple[Tomogram, Picks]]) -> tuple[Project, Picks]:
+    project = create_project(folder / "config.json", CZII_OBJECTS, name="tomopick phantom")
     truths = []
     with progress_bar(f"simulating {runs} tomograms") as tell:
         for done, (tomogram, picks) in enumerate(simulated, start=1):

@@ -18,7 +18,7 @@ from tomopick.data.sampling import IGNORE, Crop, CropShape, Particles
 from tomopick.symmetry import turned
 from tomopick.tomogram import Tomogram
 
-__all__ = ["Annotated", "CropDataset", "Sample", "cut", "labelled", "middle_of"]
+__all__ = ["Annotated", "CropDataset", "Sample", "cut"]
 
 Sample = tuple[Tensor, Tensor, Tensor, Tensor, int]
 
@@ -39,10 +39,10 @@ class Annotated:
     particles: Particles
     others: tuple[tuple[Tomogram, Scaling], ...] = ()
 
-    @property
-    def every(self) -> tuple[tuple[Tomogram, Scaling], ...]:
-        """All reconstructions; `Crop.shows` says which of them a crop is cut from."""
-        return (self.tomogram, self.scaling), *self.others
+    def seen(self, seed: int) -> tuple[Tomogram, Scaling]:
+        """The reconstruction, of all there are, that a crop of this seed shows."""
+        every = ((self.tomogram, self.scaling), *self.others)
+        return every[int(np.random.default_rng([seed, 1]).integers(len(every)))]
 
     def __deepcopy__(self, _: object) -> Self:
         """Itself: copies of a training task, as for averaged weights, share their tomograms."""
@@ -59,38 +59,26 @@ def cut(
     A score position is a voxel, not a gap between voxels: a reversed axis is read `CropShape.shift` voxels further
     on, so that the positions of the turned crop are still the voxels that the labels were made for.
     """
+    first = np.asarray(crop.start) + shape.lead
     start = np.asarray(crop.start) + shape.shift * np.asarray(crop.reverse)
-    every = annotated.every
-    tomogram, scaling = every[crop.shows(len(every))]
+    tomogram, scaling = annotated.seen(crop.seed)
     if crop.pose is None:
+        particles = annotated.particles
         z, y, x = (int(s) for s in start)
         densities = tomogram.read((z, y, x), (z + shape.edge, y + shape.edge, x + shape.edge))
     else:
-        densities = _posed(tomogram, crop.pose, middle_of(crop, shape), start, shape.edge)
-    # a copy, since a tensor takes no reversed axis, not even one of a single position
-    found = turned(scaling(densities), (crop.axes, crop.reverse)).copy(order="C")
-    return found, *labelled(annotated, crop, shape)
-
-
-def labelled(annotated: Annotated, crop: Crop, shape: CropShape) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Labels and how much they hold (positions^3 both) of a crop, turned as it says."""
-    first = np.asarray(crop.start) + shape.lead
-    particles = annotated.particles
-    if crop.pose is not None:
-        middle = middle_of(crop, shape)
-        centres = middle + (particles.centres - middle) @ np.linalg.inv(crop.pose).T
-        particles = replace(particles, centres=centres)
+        middle = np.asarray(crop.start) + (shape.edge - 1) / 2
+        centres = middle + (annotated.particles.centres - middle) @ np.linalg.inv(crop.pose).T
+        particles = replace(annotated.particles, centres=centres)
+        densities = _posed(tomogram, crop.pose, middle, start, shape.edge)
     labels, share = particles.label_grid(first, shape.stride, shape.positions)
     if shape.inside:
-        labels[_beyond(crop, shape, annotated.tomogram.shape)] = IGNORE
+        labels[_beyond(crop, shape, tomogram.shape)] = IGNORE
     way = (crop.axes, crop.reverse)
-    return turned(labels, way).copy(order="C"), turned(share.astype(np.float32), way).copy(order="C")
-
-
-def middle_of(crop: Crop, shape: CropShape) -> NDArray[np.float64]:
-    """The middle of a crop in its tomogram (zyx, voxels), about which it is turned."""
-    middle: NDArray[np.float64] = np.asarray(crop.start) + (shape.edge - 1) / 2
-    return middle
+    # copies, since a tensor takes no reversed axis, not even one of a single position
+    every = scaling(densities), labels, share.astype(np.float32)
+    found, said, much = (turned(one, way).copy(order="C") for one in every)
+    return found, said, much
 
 
 def _posed(
@@ -109,7 +97,7 @@ def _posed(
 
 def _beyond(crop: Crop, shape: CropShape, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Which score positions lie outside of the tomogram, where its mirror image stands: they count nothing."""
-    middle = middle_of(crop, shape)
+    middle = np.asarray(crop.start) + (shape.edge - 1) / 2
     steps = np.arange(shape.positions) * shape.stride + shape.lead - (shape.edge - 1) / 2
     away = steps[:, None, None], steps[:, None], steps
     outside = np.zeros((shape.positions,) * 3, dtype=np.bool_)
@@ -120,15 +108,10 @@ def _beyond(crop: Crop, shape: CropShape, size: tuple[int, ...]) -> NDArray[np.b
 
 
 class CropDataset(Dataset[Sample]):
-    """Densities (1, edge^3), labels, how much they hold (positions^3 both), `Particles.possible` (classes,), a seed.
+    """Densities (1, edge^3), labels, how much they hold (positions^3 both), `Particles.possible` (classes,), a seed."""
 
-    Where the densities are cut elsewhere, the crop's index stands in their place.
-    """
-
-    def __init__(
-        self, runs: Sequence[Annotated], crops: Sequence[Crop], shape: CropShape, densities: bool = True
-    ) -> None:
-        self._runs, self._crops, self._shape, self._densities = runs, crops, shape, densities
+    def __init__(self, runs: Sequence[Annotated], crops: Sequence[Crop], shape: CropShape) -> None:
+        self._runs, self._crops, self._shape = runs, crops, shape
 
     def __len__(self) -> int:
         return len(self._crops)
@@ -136,10 +119,5 @@ class CropDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         crop = self._crops[index]
         run = self._runs[crop.run]
-        if self._densities:
-            found, *told = cut(run, crop, self._shape)
-            first = torch.from_numpy(found)[None]
-        else:
-            told, first = [*labelled(run, crop, self._shape)], torch.tensor(index)
-        labels, share = (torch.from_numpy(one) for one in told)
-        return first, labels, share, torch.from_numpy(run.particles.possible), crop.seed
+        densities, labels, share = (torch.from_numpy(one) for one in cut(run, crop, self._shape))
+        return densities[None], labels, share, torch.from_numpy(run.particles.possible), crop.seed

@@ -215,10 +215,6 @@ class Crop:
     seed: int
     pose: Floats | None = None
 
-    def shows(self, reconstructions: int) -> int:
-        """Which of so many reconstructions of its run it shows; that follows from its seed."""
-        return int(np.random.default_rng([self.seed, 1]).integers(reconstructions))
-
 
 def random_pose(augmentation: Augmentation, rng: np.random.Generator) -> Floats | None:
     """How a crop is turned and scaled, (3, 3) in zyx as `Crop.pose`; None where it stays as it is.

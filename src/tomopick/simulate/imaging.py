@@ -47,8 +47,6 @@ class Scope:
             reconstruction does not know of.
         low_pass: frequency in cycles per pixel where the reconstruction's low-pass begins to fall.
         strangers: kinds of random proteins that join the crowders; each run draws its own.
-        proteins: kinds of random proteins that are annotated, the same ones everywhere; each run holds up to twelve of
-            them, which are one half of its particles.
     """
 
     spacing: float = 10.0
@@ -64,7 +62,6 @@ class Scope:
     misalignment: float = 0.0
     low_pass: float = 0.35
     strangers: int = 0
-    proteins: int = 0
 
     def __post_init__(self) -> None:
         if not self.spacing > 0:
@@ -76,8 +73,8 @@ class Scope:
             )
         if self.defocus[0] > self.defocus[1]:
             raise DataError(f"a defocus from {self.defocus[0]} to {self.defocus[1]}; give the smaller one first")
-        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "low_pass")
-        negative = [name for name in (*amounts, "strangers", "proteins") if getattr(self, name) < 0]
+        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "strangers")
+        negative = [name for name in (*amounts, "low_pass") if getattr(self, name) < 0]
         if negative:
             raise DataError(f"{', '.join(negative)} cannot be below 0; give 0 to leave it out")
 

@@ -14,24 +14,12 @@ from scipy.stats import qmc
 
 from tomopick.errors import DataError
 
-__all__ = [
-    "GOLD_BEAD",
-    "BlobModel",
-    "crowder_models",
-    "log_uniform",
-    "particle_model",
-    "protein_models",
-    "random_crowders",
-    "render",
-]
+__all__ = ["GOLD_BEAD", "BlobModel", "crowder_models", "log_uniform", "particle_model", "random_crowders", "render"]
 
 Floats = NDArray[np.float64]
 _SKIN = 15.0  # Angstrom around a crowder's blob centres that others keep clear of.
 _STRANGER_GROUPS = (("C1", 1), ("C2", 2), ("C3", 3), ("D2", 4), ("D3", 6))  # And how many copies each makes.
 _STRANGER_BLOBS = (6, 40)
-_STRANGER_MASSES = (40, 900)  # kDa
-_PROTEIN_MASSES = (150, 1200)  # kDa
-_PROTEINS = 20  # Begins the seed of each annotated protein.
 _HEAVIEST_BLOB = 30.0  # kDa that a blob of 9 A, about 20 A in radius, holds.
 
 
@@ -145,23 +133,12 @@ def random_crowders(rng: np.random.Generator, count: int = 6) -> tuple[BlobModel
 
     Each is a cloud of 6 to 40 blobs, flat, round or long, with the point group C1, C2, C3, D2 or D3.
     """
-    crowders = (_random_protein(rng, _STRANGER_MASSES) for _ in range(count))
-    return tuple(sorted(crowders, key=lambda model: -model.radius))
+    return tuple(sorted((_random_crowder(rng) for _ in range(count)), key=lambda model: -model.radius))
 
 
-@lru_cache
-def protein_models(count: int) -> dict[str, BlobModel]:
-    """Proteins that never were, to be annotated: ``protein-1`` and so on, the same ones at each call.
-
-    They are made as `random_crowders` are, of 150 to 1200 kDa.
-    """
-    seeds = ([_PROTEINS, number] for number in range(1, count + 1))
-    return {f"protein-{s[1]}": _random_protein(np.random.default_rng(s), _PROTEIN_MASSES) for s in seeds}
-
-
-def _random_protein(rng: np.random.Generator, masses: tuple[float, float]) -> BlobModel:
+def _random_crowder(rng: np.random.Generator) -> BlobModel:
     group, copies = _STRANGER_GROUPS[rng.integers(len(_STRANGER_GROUPS))]
-    mass = log_uniform(rng, *masses)
+    mass = log_uniform(rng, 40, 900)
     # No blob heavier than its size can hold.
     fewest = max(_STRANGER_BLOBS[0], mass / _HEAVIEST_BLOB)
     count = rng.integers(math.ceil(fewest / copies), _STRANGER_BLOBS[1] // copies, endpoint=True)

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.errors import DataError
-from tomopick.objects import CZII_OBJECTS, ParticleObject, distinct_color
+from tomopick.objects import CZII_OBJECTS
 from tomopick.picks import Picks
 from tomopick.processes import in_order
 from tomopick.simulate.imaging import Scope, TiltSeries, observe, project
-from tomopick.simulate.particles import (
-    GOLD_BEAD,
-    BlobModel,
-    crowder_models,
-    particle_model,
-    protein_models,
-    random_crowders,
-)
+from tomopick.simulate.particles import GOLD_BEAD, BlobModel, crowder_models, particle_model, random_crowders
 from tomopick.simulate.reconstruction import reconstruct
 from tomopick.simulate.specimen import Placed, place
 from tomopick.simulate.variety import varied
 from tomopick.tomogram import Tomogram
 
-__all__ = ["simulate_run", "simulate_runs", "simulated_objects"]
+__all__ = ["simulate_run", "simulate_runs"]
 
 _LEAST_SIZE = 16
 _VARIETY = 1000  # Above any letter's number: no run's own random choices begin with the same seed.
 _LEAST_COPIES = 3
-_PROTEINS_OF_A_RUN = 12
 _CUBIC_MICROMETRE = 1e12
 _SHARES = {
     "apo-ferritin": 0.24,
@@ -43,21 +34,13 @@ _SHARES = {
 }
 
 
-def simulated_objects(proteins: int = 0) -> tuple[ParticleObject, ...]:
-    """What is annotated in simulated runs: the six CZII objects, and so many random proteins."""
-    first = len(CZII_OBJECTS)
-    made = enumerate(protein_models(proteins).items(), start=first)
-    more = (ParticleObject(name=n, radius=m.radius, label=i + 1, color=distinct_color(i)) for i, (n, m) in made)
-    return (*CZII_OBJECTS, *more)
-
-
 def simulate_run(
     name: str,
     shape_zyx: tuple[int, int, int] = (96, 192, 192),
     seed: int = 0,
     settings: Scope | None = None,
 ) -> tuple[Tomogram, Picks]:
-    """A phantom tomogram of the six CZII objects (and more, where asked for) and the true positions in it.
+    """A phantom tomogram of the six CZII objects and the true positions in it.
 
     It is a phantom, not a physical simulation: particles are clouds of blobs, scattering is a plain projection of mass
     under one contrast transfer function, and the noise is white (docs/simulator.md says what is left out).
@@ -91,7 +74,6 @@ def simulate_runs(
     settings: Scope | None = None,
     vary: bool = False,
     jobs: int = 1,
-    proteins: int = 0,
 ) -> Iterator[tuple[Tomogram, Picks]]:
     """Runs ``SIM_0`` to ``SIM_{n-1}`` in this order.
 
@@ -103,7 +85,6 @@ def simulate_runs(
         vary: draw the settings of each run by `varied`, from the seed and the run's number.
         jobs: processes that work at a time; the runs are the same for any number of them. With more than one, a
             script must guard its main part with ``if __name__ == "__main__":``.
-        proteins: kinds of random proteins among the annotated objects, beside what the settings say.
 
     Raises:
         DataError: as in `simulate_run`; settings are given though they shall vary; or a process ended early.
@@ -114,8 +95,6 @@ def simulate_runs(
     if vary and settings is not None:
         raise DataError("settings are given, and each run shall draw its own; give settings or vary, not both")
     scopes = (varied(np.random.default_rng([seed, i, _VARIETY])) if vary else settings for i in range(n))
-    if proteins:
-        scopes = (replace(scope or Scope(), proteins=proteins) for scope in scopes)
     tasks = ((f"SIM_{i}", shape_zyx, seed, scope) for i, scope in enumerate(scopes))
     yield from in_order(simulate_run, tasks, min(jobs, max(n, 1)))
 
@@ -132,17 +111,11 @@ def _specimen(
 ) -> tuple[list[Placed], Picks]:
     """Everything in the box, and the picks of what is annotated."""
     volume = float(np.prod(shape_zyx)) * scope.spacing**3 / _CUBIC_MICROMETRE
-    shares = _SHARES
     models = {o.name: particle_model(o.name) for o in CZII_OBJECTS}
-    if scope.proteins:
-        every = protein_models(scope.proteins)
-        chosen = rng.choice(sorted(every), size=min(_PROTEINS_OF_A_RUN, len(every)), replace=False).tolist()
-        models |= {key: every[key] for key in chosen}
-        shares = {key: share / 2 for key, share in shares.items()} | dict.fromkeys(chosen, 0.5 / len(chosen))
     wanted: list[tuple[BlobModel, int]] = []
     if scope.particles > 0:
         for key, model in sorted(models.items(), key=lambda item: -item[1].radius):
-            count = round(scope.particles * volume * shares[key] * rng.uniform(0.8, 1.2))
+            count = round(scope.particles * volume * _SHARES[key] * rng.uniform(0.8, 1.2))
             wanted.append((model, max(count, _LEAST_COPIES)))
     wanted.append((GOLD_BEAD, scope.beads))
     kinds = (*random_crowders(rng, scope.strangers), *crowder_models())

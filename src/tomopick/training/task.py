@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 
 from tomopick.data.augment import Intensity
 from tomopick.data.dataset import Annotated, CropDataset
-from tomopick.data.resident import Resident
-from tomopick.data.sampling import IGNORE, Crop, CropShape, Sampler
+from tomopick.data.sampling import IGNORE, CropShape, Sampler
 from tomopick.inference.engine import dense_pass
 from tomopick.models.losses import FocalLoss, TverskyOverlap
 from tomopick.recipe import Recipe
@@ -68,8 +67,6 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         self.overlap = TverskyOverlap(ignore_index=IGNORE) if recipe.tversky else None
         self.partial = any(run.particles.missing for run in [*training, *validation])
         self.intensity = Intensity(recipe.augmentation)
-        self.crops: list[Crop] = []
-        self.resident: Resident | None = None
         self.history: list[dict[str, float]] = []
         self.train_losses: list[float] = []
         self.val_losses: list[float] = []
@@ -127,8 +124,8 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        self.crops = self.sampler.epoch(self.current_epoch)
-        data = CropDataset(self.training_runs, self.crops, self.shape, densities=self.resident is None)
+        crops = self.sampler.epoch(self.current_epoch)
+        data = CropDataset(self.training_runs, crops, self.shape)
         return DataLoader(data, batch_size=self.recipe.batch_size, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -137,7 +134,6 @@ class DenseTask(LightningModule):  # type: ignore[misc]
 
     def on_fit_start(self) -> None:
         self.learning = {name: rates.to(self.device) for name, rates in self.learning.items()}
-        self.resident = Resident.where_it_fits(self.training_runs, self.device)
         self._started = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
@@ -165,8 +161,6 @@ class DenseTask(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         crops, *truth, seeds = batch
-        if self.resident is not None:
-            crops = self.resident.cut([self.crops[index] for index in crops.tolist()], self.shape)
         crops = self.intensity(crops, seeds.tolist())
         if self.recipe.mixup:
             # each crop with the one before it (mixup, Zhang et al. 2018)
