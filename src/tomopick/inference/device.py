@@ -51,7 +51,8 @@ def fast_dtype(device: str) -> str:
 
 def computes_bf16() -> bool:
     """Whether the processor can compute convolutions of bfloat16 numbers, however slowly."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return not there or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def chosen_dtype(dtype: str, device: str) -> str:
