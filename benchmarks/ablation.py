@@ -34,6 +34,7 @@ from tomopick.inference.engine import score_map
 from tomopick.inference.peaks import find_peaks
 from tomopick.models.modelfile import Model, load_model
 from tomopick.picks import Picks
+from tomopick.processes import end_with_parent
 
 TRAIN, JUDGED = ["TS_6_4", "TS_6_6", "TS_69_2", "TS_73_6"], "TS_86_3"
 SPACING = 10.0  # Angstrom
@@ -169,7 +170,8 @@ def main() -> None:
         for seed in args.seeds
         for name in args.variants
     ]
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(args.jobs, context, initializer=end_with_parent, max_tasks_per_child=1) as pool:
         running = [
             pool.submit(trial, name, seed, args, folder)
             for name, seed, folder in wanted

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -37,6 +39,30 @@ def test_one_job_works_here():
 def test_a_process_that_dies_is_told():
     with pytest.raises(DataError, match="one of 2 processes ended early"):
         list(in_order(died, [(1,), (2,)], 2))
+
+
+ENDLESS = """
+import time
+from tomopick.processes import in_order
+
+def endless(task):
+    print("begun", flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(in_order(endless, [(1,), (2,)], 2))
+"""
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert [started.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
+        started.kill()
+        # the other end of the pipe is closed when the last of them has gone
+        started.communicate(timeout=60)
 
 
 def test_threads_are_shared_and_each_process_has_one_at_least(monkeypatch):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.sharedctypes import Synchronized
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +17,7 @@ import torch
 from tomopick.errors import DataError
 from tomopick.interrupts import remember
 
-__all__ = ["in_order", "place", "share_of_threads"]
+__all__ = ["end_with_parent", "in_order", "place", "share_of_threads"]
 
 T = TypeVar("T")
 
@@ -63,10 +65,23 @@ def share_of_threads(jobs: int) -> int:
     return max(1, torch.get_num_threads() // jobs)
 
 
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does, which may have been killed and could not tell."""
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=follow, daemon=True).start()
+
+
 def _begin(begun: Synchronized[int], threads: int) -> None:
-    """A process leaves Ctrl-C to the one that started it, and does not take the others' cores."""
+    """A process leaves Ctrl-C to the one that started it, ends with it, and does not take the others' cores."""
     global _place
     remember()
+    end_with_parent()
     torch.set_num_threads(threads)
     with begun.get_lock():
         _place = begun.value
