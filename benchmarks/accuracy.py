@@ -123,7 +123,7 @@ def further_picks(config: Path, model: Model, kind: str, device: str) -> tuple[P
     project = project_at(config)
     found = [timed_pick(model, project.tomogram(run, kind), FAST, device).picks for run in project.runs]
     known = [project.picks(run=run) for run in project.runs]
-    name = config.parent.resolve().name
+    name = str(config.parent)  # whole: folders elsewhere may be called the same
     return renamed(Picks.join(found), name), renamed(Picks.join(known), name)
 
 
