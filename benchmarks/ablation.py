@@ -18,11 +18,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from machine import Machine
 from measure import answer, make_folder, markdown_table, mean_f1
+from torch import Tensor, nn
 
 from tomopick.atomic import replacing
 from tomopick.commands.sources import project_at
@@ -32,7 +34,10 @@ from tomopick.evaluation import Evaluation, evaluate
 from tomopick.inference.device import chosen_device
 from tomopick.inference.engine import score_map
 from tomopick.inference.peaks import find_peaks
-from tomopick.models.modelfile import Model, load_model
+from tomopick.models.heatmap_unet import CHANNELS, HeatmapUNet
+from tomopick.models.modelfile import Model, load_model, save_model
+from tomopick.models.registry import build, register
+from tomopick.models.shipped import simulated_model
 from tomopick.picks import Picks
 from tomopick.processes import end_with_parent
 
@@ -41,12 +46,14 @@ SPACING = 10.0  # Angstrom
 SPHERES = {"positive_radius": 8.0, "positive_share": 0.5, "tversky": 1.0, "object_weight": None, "balance": 0.5}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
+    "object weight 4": {"object_weight": 4},
     "object weight 16": {"object_weight": 16},
     "object weight 256": {"object_weight": 256},
     "centres of 2 voxels": {"positive_radius": 2.0},
     "Gaussians": {"target": "gaussian", "positive_radius": 4.0},
     "spheres of 0.5 r, Tversky + CE": SPHERES,
     "focal loss, gamma 2": {"gamma": 2.0},
+    "mixup 0.2": {"mixup": 0.2},
     "mixup 1.0": {"mixup": 1.0},
     "no moving average": {"ema": 0.0},
     "no spectrum, no tilts lost": {"augmentation": {"spectrum": 0.0, "wedge": 0.0}},
@@ -57,15 +64,70 @@ VARIANTS: dict[str, dict[str, object]] = {
     "fresh weights": {"init": "none"},
     "not turned": {"augmentation": {"turn": 0.0, "lean": 0.0, "scale": 0.0}},
     "turned by 15 degrees": {"augmentation": {"turn": 15.0}},
+    "leaning by 30 degrees": {"augmentation": {"lean": 30.0}},
     "turned any way": {"augmentation": {"lean": 90.0}},
     "size tiny": {"arguments": {"size": "tiny"}},
     "size base": {"arguments": {"size": "base"}},
+    "stride 4": {"model": "stride-4", "positions": 16},
+    "stride 1": {"model": "stride-1", "positions": 64},
     "batch of 2": {"batch_size": 2},
     "crops of 96": {"positions": 48, "batch_size": 2},
     "crops of 48": {"positions": 24, "batch_size": 8},
     "SegResNet": {"model": "segresnet"},
     "DynUNet": {"model": "dynunet"},
 }
+
+
+@register("stride-4")
+class StrideFour(HeatmapUNet):
+    """HeatmapUNet without its last step up: a score every 4 voxels."""
+
+    stride = 4
+
+    def __init__(self, num_classes: int, size: str = "small") -> None:
+        super().__init__(num_classes, size)
+        del self.up1, self.joined1
+        self.head = nn.Conv3d(CHANNELS[size][1], num_classes, 1)
+
+    def embed(self, tile: Tensor) -> Tensor:
+        second = self.down2(self.down1(tile))
+        features: Tensor = self.joined2(torch.cat([self.up2(self.down3(second)), second], dim=1))
+        return features
+
+
+@register("stride-1")
+class StrideOne(HeatmapUNet):
+    """HeatmapUNet with one more step up, to 8 channels beside the tomogram's own voxels: a score for each of these."""
+
+    stride = 1
+
+    def __init__(self, num_classes: int, size: str = "small") -> None:
+        super().__init__(num_classes, size)
+        self.up0 = nn.ConvTranspose3d(CHANNELS[size][0], 8, 2, stride=2)
+        self.joined0 = nn.Sequential(
+            nn.Conv3d(9, 8, 3, padding=1, bias=False), nn.BatchNorm3d(8), nn.ReLU(inplace=True)
+        )
+        self.head = nn.Conv3d(8, num_classes, 1)
+
+    def embed(self, tile: Tensor) -> Tensor:
+        features: Tensor = self.joined0(torch.cat([self.up0(super().embed(tile)), tile], dim=1))
+        return features
+
+
+def trained_start(network: str, path: Path) -> Path:
+    """A model file of a network of another stride, with those weights that tomopick brings for HeatmapUNet's layers.
+
+    Its head, which theirs does not fit, starts fresh.
+    """
+    brought = simulated_model("heatmap-unet")
+    assert brought is not None
+    given = load_model(brought)
+    other: Any = build(network, given.spec.arguments)
+    other.start_training()
+    kept = {key: value for key, value in given.network.state_dict().items() if not key.startswith("head.")}
+    other.load_state_dict(kept, strict=False)
+    save_model(path, Model(other, given.spec.model_copy(update={"architecture": network})))
+    return path
 
 
 def parsed() -> argparse.Namespace:
@@ -106,7 +168,10 @@ def trial(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Trial
     torch.set_num_threads(1)
     make_folder(folder)
     length = {"epochs": args.epochs} if args.epochs else {"time_limit": args.minutes}
-    recipe = read_recipe(None, {"model": "heatmap-unet", "seed": seed, "init": args.init} | length | VARIANTS[name])
+    asked = {"model": "heatmap-unet", "seed": seed, "init": args.init} | length | VARIANTS[name]
+    if str(asked["model"]).startswith("stride"):
+        asked["init"] = trained_start(str(asked["model"]), folder / "start.safetensors")
+    recipe = read_recipe(None, asked)
     device = chosen_device(args.device)
     trained = train_project(
         args.config, folder, recipe, kind="wbp", spacing=None, training=TRAIN, validation=[JUDGED], resume=True,
