@@ -10,7 +10,14 @@ from scipy.spatial.transform import Rotation
 
 from tomopick.errors import DataError
 from tomopick.objects import CZII_OBJECTS
-from tomopick.simulate.particles import BlobModel, crowder_models, particle_model, random_crowders, render
+from tomopick.simulate.particles import (
+    BlobModel,
+    altered_model,
+    crowder_models,
+    particle_model,
+    random_crowders,
+    render,
+)
 
 NAMES = [o.name for o in CZII_OBJECTS]
 SYMMETRY = {
@@ -50,6 +57,30 @@ def test_point_group_maps_the_particle_onto_itself(name: str) -> None:
     order, group = SYMMETRY[name]
     assert len(Rotation.create_group(group)) == order
     assert has_symmetry(particle_model(name).centres, group)
+
+
+@pytest.mark.parametrize("name", SYMMETRY)
+def test_altered_particles_keep_their_symmetry_and_about_their_size_and_mass(name: str) -> None:
+    own, rng = particle_model(name), np.random.default_rng(0)
+    several = [altered_model(name, rng, 10.0) for _ in range(20)]
+    assert all(has_symmetry(model.centres, SYMMETRY[name][1]) for model in several)
+    assert len({model.mass for model in several}) == 20
+    for model in several:
+        assert model.centres.mean(axis=0) == pytest.approx([0, 0, 0], abs=1e-9)
+        assert model.mass == pytest.approx(own.mass, rel=0.13)
+        assert np.median(np.linalg.norm(model.centres - own.centres, axis=1)) < 35
+    sizes = [np.linalg.norm(model.centres, axis=1).mean() for model in several]
+    assert np.mean(sizes) == pytest.approx(np.linalg.norm(own.centres, axis=1).mean(), rel=0.15)
+    assert np.std(sizes) > 0
+
+
+def test_with_more_jitter_particles_are_less_alike() -> None:
+    own = particle_model("ribosome").centres
+    moved = [
+        np.linalg.norm(altered_model("ribosome", np.random.default_rng(0), jitter).centres - own, axis=1).mean()
+        for jitter in (0.0, 5.0, 15.0)
+    ]
+    assert moved[0] < moved[1] < moved[2]
 
 
 def test_ribosome_has_no_symmetry() -> None:

@@ -24,6 +24,7 @@ RANGES = {
     "crowders": (10000, 120000),
     "beads": (0, 6),
     "misalignment": (0, 10),
+    "jitter": (0, 15),
 }
 
 
@@ -96,6 +97,16 @@ def test_strangers_crowd_a_specimen_and_are_never_annotated() -> None:
     assert len(picks) > 0
     assert len(none) == 0
     assert np.asarray(alone.array).any()
+
+
+def test_each_run_draws_particles_of_its_own_where_they_jitter() -> None:
+    quiet = Scope(noise=0.0, beads=0, crowders=0)
+    plain, picks = simulate_run("SIM_0", SMALL, settings=quiet)
+    other, others = simulate_run("SIM_0", SMALL, settings=dataclasses.replace(quiet, jitter=12.0))
+    again, _ = simulate_run("SIM_0", SMALL, settings=dataclasses.replace(quiet, jitter=12.0))
+    assert np.array_equal(np.asarray(other.array), np.asarray(again.array))
+    assert not np.allclose(np.asarray(plain.array), np.asarray(other.array), atol=0.5)
+    assert set(picks.table["object"]) == set(others.table["object"])
 
 
 def test_varied_runs_are_settled_by_the_seed_and_their_number() -> None:

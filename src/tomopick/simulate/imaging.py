@@ -47,6 +47,8 @@ class Scope:
             reconstruction does not know of.
         low_pass: frequency in cycles per pixel where the reconstruction's low-pass begins to fall.
         strangers: kinds of random proteins that join the crowders; each run draws its own.
+        jitter: deviation in Angstrom of the particles' blobs from their places, and their sizes and masses vary with
+            it; each run draws its own particles. At 0 all runs have the same.
     """
 
     spacing: float = 10.0
@@ -62,6 +64,7 @@ class Scope:
     misalignment: float = 0.0
     low_pass: float = 0.35
     strangers: int = 0
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.spacing > 0:
@@ -73,7 +76,7 @@ class Scope:
             )
         if self.defocus[0] > self.defocus[1]:
             raise DataError(f"a defocus from {self.defocus[0]} to {self.defocus[1]}; give the smaller one first")
-        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "strangers")
+        amounts = ("dose", "b_factor", "noise", "particles", "crowders", "beads", "misalignment", "strangers", "jitter")
         negative = [name for name in (*amounts, "low_pass") if getattr(self, name) < 0]
         if negative:
             raise DataError(f"{', '.join(negative)} cannot be below 0; give 0 to leave it out")

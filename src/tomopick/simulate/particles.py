@@ -14,12 +14,17 @@ from scipy.stats import qmc
 
 from tomopick.errors import DataError
 
-__all__ = ["GOLD_BEAD", "BlobModel", "crowder_models", "log_uniform", "particle_model", "random_crowders", "render"]
+__all__ = [
+    "GOLD_BEAD", "BlobModel", "altered_model", "crowder_models", "log_uniform", "particle_model", "random_crowders",
+    "render",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 _SKIN = 15.0  # Angstrom around a crowder's blob centres that others keep clear of.
 _STRANGER_GROUPS = (("C1", 1), ("C2", 2), ("C3", 3), ("D2", 4), ("D3", 6))  # And how many copies each makes.
 _STRANGER_BLOBS = (6, 40)
+_CUBIC = ("T", "O", "I")
+_STRETCH, _HEAVIER = 0.2, 0.12  # logarithms of how much larger along an axis, and heavier, an altered particle is
 _HEAVIEST_BLOB = 30.0  # kDa that a blob of 9 A, about 20 A in radius, holds.
 
 
@@ -64,38 +69,59 @@ def _centred(centres: Floats, sigma: float, mass: float, radius: float) -> BlobM
     return BlobModel(centres - centres.mean(axis=0), sigma, mass, radius)
 
 
-def _apo_ferritin() -> BlobModel:
-    unit = _on_sphere(46, [(1.0, 0.45, 0.15), (0.8, 0.65, 0.05)])
-    return _centred(_symmetric("O", unit), 8.0, 480, 60)
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What a particle is made of: a unit of blobs, and the point group that repeats it."""
+
+    group: str
+    unit: Floats
+    sigma: float
+    mass: float
+    radius: float
+
+    def model(self) -> BlobModel:
+        return _centred(_symmetric(self.group, self.unit), self.sigma, self.mass, self.radius)
+
+    def altered(self, rng: np.random.Generator, jitter: float) -> _Plan:
+        """Another particle of the same symmetry: longer or flatter, and its blobs elsewhere by this deviation (A)."""
+        # stretched along its axes, a cubic group would be none
+        stretch = np.exp(rng.uniform(-_STRETCH, _STRETCH, 1 if self.group in _CUBIC else 3))
+        unit = self.unit * stretch + rng.normal(scale=jitter, size=self.unit.shape)
+        mass = self.mass * float(np.exp(rng.uniform(-_HEAVIER, _HEAVIER)))
+        return replace(self, unit=unit, mass=mass)
 
 
-def _beta_amylase() -> BlobModel:
-    return _centred(_symmetric("D2", [(28, 18, 14), (40, 6, 20), (18, 34, 6)]), 9.0, 224, 65)
+def _apo_ferritin() -> _Plan:
+    return _Plan("O", _on_sphere(46, [(1.0, 0.45, 0.15), (0.8, 0.65, 0.05)]), 8.0, 480, 60)
 
 
-def _beta_galactosidase() -> BlobModel:
+def _beta_amylase() -> _Plan:
+    return _Plan("D2", np.array([(28, 18, 14), (40, 6, 20), (18, 34, 6)], dtype=np.float64), 9.0, 224, 65)
+
+
+def _beta_galactosidase() -> _Plan:
     unit = [(60, 18, 12), (42, 42, 14), (28, 18, 22), (70, 4, -8), (52, 30, -10)]
-    return _centred(_symmetric("D2", unit), 9.0, 465, 90)
+    return _Plan("D2", np.array(unit, dtype=np.float64), 9.0, 465, 90)
 
 
-def _thyroglobulin() -> BlobModel:
+def _thyroglobulin() -> _Plan:
     arm = [(104, 25, -10), (90, 5, 15), (70, 35, 0), (80, -20, -25), (60, 45, -20), (55, -15, 20)]
     core = [(40, 20, -25), (45, 0, 0), (30, -35, 5), (25, 45, 10), (15, -10, -10), (10, 15, 30)]
-    return _centred(_symmetric("C2", arm + core), 11.0, 660, 130)
+    return _Plan("C2", np.array(arm + core, dtype=np.float64), 11.0, 660, 130)
 
 
-def _ribosome() -> BlobModel:
+def _ribosome() -> _Plan:
     large = _cloud(84, (85, 100, 88), (-38, 0, 0))
     small = _cloud(42, (38, 88, 52), (80, 12, 8))
-    return _centred(np.concatenate([large, small]), 13.0, 3200, 150)
+    return _Plan("C1", np.concatenate([large, small]), 13.0, 3200, 150)
 
 
-def _virus_like_particle() -> BlobModel:
+def _virus_like_particle() -> _Plan:
     unit = _on_sphere(116, [(0.25, 0.1, 1.0), (0.35, 0.45, 0.8), (-0.05, 0.3, 0.9)])
-    return _centred(_symmetric("I", unit), 9.0, 2500, 135)
+    return _Plan("I", unit, 9.0, 2500, 135)
 
 
-_BUILDERS = {
+_PLANS = {
     "apo-ferritin": _apo_ferritin,
     "beta-amylase": _beta_amylase,
     "beta-galactosidase": _beta_galactosidase,
@@ -112,9 +138,27 @@ def particle_model(name: str) -> BlobModel:
     Raises:
         DataError: there is no model of this name.
     """
-    if name not in _BUILDERS:
-        raise DataError(f"the simulator has no model of '{name}'; it knows {', '.join(_BUILDERS)}")
-    return _BUILDERS[name]()
+    return _plan(name).model()
+
+
+def altered_model(name: str, rng: np.random.Generator, jitter: float) -> BlobModel:
+    """A particle like one of the six CZII objects: of its symmetry, of about its size and mass, in detail another.
+
+    Args:
+        name: copick name.
+        rng: what draws it.
+        jitter: deviation of each blob from its place, in Angstrom along each axis.
+
+    Raises:
+        DataError: there is no model of this name.
+    """
+    return _plan(name).altered(rng, jitter).model()
+
+
+def _plan(name: str) -> _Plan:
+    if name not in _PLANS:
+        raise DataError(f"the simulator has no model of '{name}'; it knows {', '.join(_PLANS)}")
+    return _PLANS[name]()
 
 
 @lru_cache

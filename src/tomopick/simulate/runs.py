@@ -12,7 +12,14 @@ from tomopick.objects import CZII_OBJECTS
 from tomopick.picks import Picks
 from tomopick.processes import in_order
 from tomopick.simulate.imaging import Scope, TiltSeries, observe, project
-from tomopick.simulate.particles import GOLD_BEAD, BlobModel, crowder_models, particle_model, random_crowders
+from tomopick.simulate.particles import (
+    GOLD_BEAD,
+    BlobModel,
+    altered_model,
+    crowder_models,
+    particle_model,
+    random_crowders,
+)  # fmt: skip
 from tomopick.simulate.reconstruction import reconstruct
 from tomopick.simulate.specimen import Placed, place
 from tomopick.simulate.variety import varied
@@ -111,7 +118,10 @@ def _specimen(
 ) -> tuple[list[Placed], Picks]:
     """Everything in the box, and the picks of what is annotated."""
     volume = float(np.prod(shape_zyx)) * scope.spacing**3 / _CUBIC_MICROMETRE
-    models = {o.name: particle_model(o.name) for o in CZII_OBJECTS}
+    models = {
+        o.name: altered_model(o.name, rng, scope.jitter) if scope.jitter else particle_model(o.name)
+        for o in CZII_OBJECTS
+    }
     wanted: list[tuple[BlobModel, int]] = []
     if scope.particles > 0:
         for key, model in sorted(models.items(), key=lambda item: -item[1].radius):

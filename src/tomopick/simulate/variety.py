@@ -10,6 +10,7 @@ from tomopick.simulate.particles import log_uniform
 __all__ = ["varied"]
 
 _STRANGERS = 6
+_MOST_JITTER = 15.0  # Angstrom
 
 
 def varied(rng: np.random.Generator) -> Scope:
@@ -31,4 +32,5 @@ def varied(rng: np.random.Generator) -> Scope:
         misalignment=float(rng.uniform(0, 10)),
         low_pass=float(rng.uniform(0.2, 0.5)),
         strangers=_STRANGERS,
+        jitter=float(rng.uniform(0, _MOST_JITTER)),
     )
