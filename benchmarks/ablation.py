@@ -46,7 +46,8 @@ SPACING = 10.0  # Angstrom
 SPHERES = {"positive_radius": 8.0, "positive_share": 0.5, "tversky": 1.0, "object_weight": None, "balance": 0.5}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
-    "object weight 4": {"object_weight": 4},
+    "object weight 1": {"object_weight": 1},
+    "object weight 16": {"object_weight": 16},
     "object weight 64": {"object_weight": 64},
     "object weight 256": {"object_weight": 256},
     "centres of 2 voxels": {"positive_radius": 2.0},

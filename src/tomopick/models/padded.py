@@ -37,7 +37,7 @@ class PaddedNetwork(nn.Module, ABC):
         "learning_rate": 3e-3,
         "ema": 0.99,
         "gamma": 0.0,
-        "object_weight": 16.0,
+        "object_weight": 4.0,
         "keep": "last",
         "threshold_share": 0.4,
         "augmentation": {"turn": 180.0, "lean": 8.0, "scale": 0.08, "spectrum": 0.3, "wedge": 52.0, "shot_noise": 1.0},
