@@ -39,7 +39,7 @@ class PaddedNetwork(nn.Module, ABC):
         "gamma": 0.0,
         "object_weight": 4.0,
         "keep": "last",
-        "threshold_share": 0.4,
+        "threshold_share": 0.2,
         "augmentation": {"turn": 180.0, "lean": 8.0, "scale": 0.08, "spectrum": 0.3, "wedge": 52.0, "shot_noise": 1.0},
     }
     head: nn.Conv3d
