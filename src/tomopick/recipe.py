@@ -146,6 +146,13 @@ class Recipe(_Frozen):
         description="Weight of a position of an object, one of background weighing 1; takes the place of "
         "background_weight.",
     )
+    known_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of object_weight for objects that the model to start from knows by name: these need not be "
+        "called likely before they are found.",
+    )
     keep: Literal["best", "last"] = Field(
         default="best",
         description="best: the epoch with the lowest validation loss makes the model; last: the last one does, and "

@@ -233,7 +233,7 @@ def test_options_that_do_not_fit_are_refused(words, says, refuse, phantom, tmp_p
 def test_a_recipe_starts_from_its_network_and_a_time_limit_decides_alone(tmp_path):
     assert read_recipe(None, {}).epochs == 50
     heatmap = read_recipe(None, {"model": "heatmap-unet", "learning_rate": 0.5})
-    assert (heatmap.object_weight, heatmap.learning_rate) == (4.0, 0.5)
+    assert (heatmap.object_weight, heatmap.learning_rate) == (64.0, 0.5)
     file = tmp_path / "recipe.json"
     file.write_text('{"model": "heatmap-unet", "object_weight": 8}')
     assert (read_recipe(file, {}).object_weight, read_recipe(file, {}).class_balanced) == (8.0, True)

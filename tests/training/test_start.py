@@ -124,6 +124,7 @@ def test_a_heatmap_network_starts_from_the_phantoms_and_knows_their_objects_by_n
     torch.testing.assert_close(ours, theirs[:, rows], rtol=1e-4, atol=1e-5)
     assert start.spacing == 6.5  # the data's own: nobody chose this model for its voxels
     assert start.provenance["init"]["training"].keys() >= {"SIM_0", "SIM_1"}
+    assert start.known >= {o.name for o in CZII}
 
 
 def test_without_weights_that_fit_the_start_is_fresh_and_says_so():
@@ -134,6 +135,7 @@ def test_without_weights_that_fit_the_start_is_fresh_and_says_so():
     fresh = start_training(Recipe(model="heatmap-unet", arguments={"size": "tiny"}), (A, B), 10.0)
     assert all(torch.equal(a, b) for a, b in zip(start.network.parameters(), fresh.network.parameters(), strict=True))
     assert start.provenance == {}
+    assert not start.known
 
 
 def test_the_phantoms_particles_are_found_by_the_model_that_comes_along():

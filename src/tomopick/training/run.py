@@ -198,7 +198,8 @@ def fit(
     sides = [[_annotated(r, objects, known, recipe, spacing, budget) for r in side] for side in (training, validation)]
     if workers is None:
         workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
-    task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers)
+    begun = [o.name in start.known for o in objects]
+    task = DenseTask(network, start.learning, recipe, shape, sides[0], sides[1], workers, begun)
     trainer = _trainer(recipe, out, _Keep(model_path, spec, recipe.keep == "last"), device, devices, progress)
     if progress and start.provenance:
         print(f"starting from {told_start(spec.provenance)}", flush=True)

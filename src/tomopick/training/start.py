@@ -42,6 +42,11 @@ class Start:
     spacing: float
     provenance: dict[str, Any]
 
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of the objects that the model knows that it starts from; none without one."""
+        return frozenset(self.provenance.get("init", {}).get("objects", ()))
+
 
 def start_training(recipe: Recipe, objects: Sequence[ParticleObject], spacing: float) -> Start:
     """The network of a recipe, for these objects: with the weights of the model ``recipe.init``, or fresh ones.

@@ -42,6 +42,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
     Attributes:
         network: started, as by `DenseNetwork.start_training`, which gives `learning`.
         learning: by parameter name, how fast each weight learns, 0 to 1; weights that are not there learn at 1.
+        known: which objects the weights know that the network starts from; none if not given.
         history: a row for each finished epoch: epoch, train_loss, train_loss_sd, val_loss, val_loss_sd (over batches),
             rate, minutes.
     """
@@ -55,6 +56,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         training: Sequence[Annotated],
         validation: Sequence[Annotated],
         workers: int = 0,
+        known: Sequence[bool] = (),
     ) -> None:
         super().__init__()
         self.learning = learning
@@ -62,7 +64,7 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         self.recipe, self.shape, self.workers = recipe, shape, workers
         self.training_runs, self.validation_runs = training, validation
         self.sampler = self._sampler_of(training)
-        weights = class_weights(training, recipe, shape.positions)
+        weights = class_weights(training, recipe, shape.positions, known)
         self.loss = FocalLoss(recipe.alpha, recipe.gamma, weights, recipe.label_smoothing, IGNORE)
         self.overlap = TverskyOverlap(ignore_index=IGNORE) if recipe.tversky else None
         self.partial = any(run.particles.missing for run in [*training, *validation])
@@ -240,19 +242,20 @@ class DenseTask(LightningModule):  # type: ignore[misc]
         return np.asarray(places[background][:HARD_PER_RUN], dtype=np.int64)
 
 
-def class_weights(runs: Sequence[Annotated], recipe: Recipe, positions: int) -> Tensor:
+def class_weights(runs: Sequence[Annotated], recipe: Recipe, positions: int, known: Sequence[bool] = ()) -> Tensor:
     """Weights (objects + 1,) that balance the classes as the recipe says.
 
     Objects weigh 1 / count^balance, 1 on average over the particles; background weighs so that all of an epoch's
     background positions together count ``background_weight`` times as much as all particle positions. With an
-    ``object_weight``, objects weigh as many times that, and background 1.
+    ``object_weight``, objects weigh as many times that, those that are `known` its ``known_share``, and background 1.
     """
     background = runs[0].particles.background
     counts = np.bincount(np.concatenate([r.particles.classes for r in runs]), minlength=background)[:background]
     weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -recipe.balance, 0.0)
     weights = weights * counts.sum() / max((weights * counts).sum(), 1e-12)
     if recipe.object_weight is not None:
-        return torch.tensor([*(recipe.object_weight * weights), 1.0], dtype=torch.float32)
+        shares = np.where(known, recipe.known_share, 1.0) if known else 1.0
+        return torch.tensor([*(recipe.object_weight * shares * weights), 1.0], dtype=torch.float32)
     each = positions**3
     background_positions = counts.sum() * ((each - 1) + recipe.background * each)
     share = recipe.background_weight * counts.sum() / max(background_positions, 1.0)
