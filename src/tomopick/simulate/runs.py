@@ -19,7 +19,7 @@ from tomopick.simulate.particles import (
     crowder_models,
     particle_model,
     random_crowders,
-)  # fmt: skip
+)
 from tomopick.simulate.reconstruction import reconstruct
 from tomopick.simulate.specimen import Placed, place
 from tomopick.simulate.variety import varied
