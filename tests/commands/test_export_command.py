@@ -32,7 +32,9 @@ def test_a_model_is_exported_and_compared_on_a_project(succeed, model, phantom, 
     told = json.loads((tmp_path / f"{path.name}.parity.json").read_text())
     assert told["difference"] < 1e-4
     assert told["tomograms"] == 1
-    assert told["changed"] <= 0.01 * told["picks"]  # of two peaks that score alike, rounding chooses
+    assert told["picks"] > 0
+    # the command's own limit; seen on Zen 5: OpenVINO, within 1e-4 of all scores, lacks one pick of score 0.104
+    assert told["changed"] <= 0.01 * told["picks"]
     assert f"{told['changed']} of {told['picks']} picks changed" in said.out
 
 
