@@ -30,10 +30,11 @@ def test_a_model_is_exported_and_compared_on_a_project(succeed, model, phantom, 
     said = succeed(*words)
     path = next(tmp_path.glob("m.onnx" if form == "onnx" else "m.xml"))
     told = json.loads((tmp_path / f"{path.name}.parity.json").read_text())
-    assert told["difference"] < 1e-4
+    assert told["difference"] < 1e-5
     assert told["tomograms"] == 1
     assert told["picks"] > 0
-    # the command's own limit; seen on Zen 5: OpenVINO, within 1e-4 of all scores, lacks one pick of score 0.104
+    # the command's own limit: the model has hardly learnt, its scores are flat, and which of two neighbours is higher
+    # by 1e-8 is for rounding to say; where the higher one lies on a slope, the pick of the other is gone
     assert told["changed"] <= 0.01 * told["picks"]
     assert f"{told['changed']} of {told['picks']} picks changed" in said.out
 
