@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,21 @@ def test_the_model_file_holds_what_its_use_needs(whole):
     assert set(spec.provenance["validation"]) == {"c"}
     assert Recipe.model_validate(spec.provenance["recipe"]) == RECIPE
     assert json.loads((whole[0] / "recipe.json").read_text()) == spec.provenance["recipe"]
+
+
+def test_other_thresholds_of_a_finished_training_change_nothing_else(whole, tmp_path):
+    out = tmp_path / "again"
+    shutil.copytree(whole[0], out)
+    before, history = load_model(out / "model.safetensors"), (out / "history.csv").read_text()
+    recipe = RECIPE.model_copy(update={"threshold_share": 0.5})
+    trained = train(TRAINING, VALIDATION, [BLOB], recipe, out, resume=True, progress=False)
+    after = load_model(trained.model)
+    assert after.spec.thresholds == {"blob": pytest.approx(0.5 * before.spec.thresholds["blob"])}
+    for key, value in before.network.state_dict().items():
+        assert torch.equal(value, after.network.state_dict()[key]), key
+    assert (out / "history.csv").read_text() == history
+    assert Recipe.model_validate(after.spec.provenance["recipe"]) == recipe
+    assert Recipe.model_validate_json((out / "recipe.json").read_text()) == recipe
 
 
 @pytest.mark.parametrize("training", ["whole", "resumed"])

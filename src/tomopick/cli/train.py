@@ -69,7 +69,13 @@ def train(
     at_precision: Annotated[
         float | None, typer.Option(help="Thresholds are for this expected precision, such as 0.9, instead.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in OUT.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the last finished epoch in OUT; of a finished training choose thresholds again.",
+        ),
+    ] = False,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="GPUs; several train together (DDP).", min=1)] = 1,
     workers: Annotated[

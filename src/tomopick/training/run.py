@@ -46,6 +46,7 @@ __all__ = ["Fitted", "Fitting", "Trained", "TrainingRun", "fit", "train"]
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
 RECIPE = "recipe.json"
+AFTER = {"beta", "threshold_share", "at_precision"}  # choices of a recipe that come after the fitting
 
 
 class Fitting(TypedDict, total=False):
@@ -162,7 +163,8 @@ def fit(
         objects: what to find.
         recipe: all choices.
         out: folder, made if need be.
-        resume: go on from the last finished epoch of a training in ``out``; one that has finished stays as it is.
+        resume: go on from the last finished epoch of a training in ``out``; one that has finished stays as it is, but
+            for what its recipe says of thresholds.
         device: "cpu", "cuda" or "auto".
         devices: how many; more than one trains with DistributedDataParallel.
         workers: processes that cut crops; None: none beside a CPU, which has no time for more, and eight for a GPU, or
@@ -178,6 +180,8 @@ def fit(
         _check_start(out / RECIPE, recipe)
     model_path = out / "model.safetensors"
     if resume and _finished(model_path, recipe):
+        _note(model_path, {"recipe": recipe.model_dump(mode="json")})
+        _write_recipe(out, recipe)
         return Fitted(model_path, pd.read_csv(out / "history.csv"))
     torch.manual_seed(recipe.seed)
     objects = check_objects(objects)
@@ -203,8 +207,7 @@ def fit(
     trainer = _trainer(recipe, out, _Keep(model_path, spec, recipe.keep == "last"), device, devices, progress)
     if progress and start.provenance:
         print(f"starting from {told_start(spec.provenance)}", flush=True)
-    with replacing(out / RECIPE) as temporary:
-        temporary.write_text(recipe.model_dump_json(indent=2) + "\n")
+    _write_recipe(out, recipe)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -215,19 +218,26 @@ def fit(
     history = pd.DataFrame(task.history).astype({"epoch": int})
     with replacing(out / "history.csv") as temporary:
         history.to_csv(temporary, index=False)
-    _mark_finished(model_path, {"epochs": len(history), "minutes": round(task.minutes(), 2)})
+    _note(model_path, {"epochs": len(history), "minutes": round(task.minutes(), 2)})
     return Fitted(model_path, history)
 
 
 def _finished(path: Path, recipe: Recipe) -> bool:
-    """Whether a training with this recipe has come to its end."""
+    """Whether a training with this recipe has come to its end, whatever it says of thresholds."""
     if not path.is_file():
         return False
     told = read_spec(path).provenance
-    return "minutes" in told and told["recipe"] == recipe.model_dump(mode="json")
+    chosen = recipe.model_dump(mode="json")
+    return "minutes" in told and told["recipe"] | {key: chosen[key] for key in AFTER} == chosen
 
 
-def _mark_finished(path: Path, facts: dict[str, Any]) -> None:
+def _write_recipe(out: Path, recipe: Recipe) -> None:
+    with replacing(out / RECIPE) as temporary:
+        temporary.write_text(recipe.model_dump_json(indent=2) + "\n")
+
+
+def _note(path: Path, facts: dict[str, Any]) -> None:
+    """Add facts to the provenance of a model file."""
     model = load_model(path)
     spec = model.spec.model_copy(update={"provenance": model.spec.provenance | facts})
     save_model(path, Model(model.network, spec, model.name))
