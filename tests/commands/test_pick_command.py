@@ -235,6 +235,19 @@ def test_several_processes_give_the_picks_of_one_and_tell_of_what_failed(command
     assert all(records[0][part] == records[1][part] for part in ("settings", "counts", "plans", "sizes"))
 
 
+def test_devices_that_one_process_has_share_each_tomogram(succeed, model, phantom, monkeypatch, found, tmp_path):
+    """The devices are twice the CPU: what is tried is the sharing."""
+    monkeypatch.setattr(pick_command, "devices_together", lambda name: (name, name))
+    file = tmp_path / "picks.csv"
+    succeed("pick", model, phantom, "--out", file, *OPTIONS, "--device", "cpu", "--save-scores", tmp_path / "scores")
+    assert_same_picks(tp.read_picks(file), found, score_digits=4)
+    plans = json.loads((tmp_path / "picks.csv.progress.json").read_text())["plans"]
+    assert all("2 strips" in plan for plan in plans.values())
+    saved = zarr.open(str(tmp_path / "scores" / "SIM_0.zarr"), mode="r")["0"][:]
+    scores = tp.score_map(tp.load_model(model), tp.open_project(phantom / "config.json").tomogram("SIM_0", "wbp"), 8)
+    np.testing.assert_allclose(saved, scores.array[:-1], atol=1e-4)
+
+
 def test_an_interrupted_command_goes_on_where_it_stopped(command, succeed, model, lab, monkeypatch, searched, tmp_path):
     whole, resumed = tmp_path / "whole.csv", tmp_path / "resumed.csv"
     succeed("pick", model, lab, "--out", whole, *OPTIONS)

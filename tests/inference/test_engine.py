@@ -319,5 +319,36 @@ def test_a_section_that_there_is_no_room_for_goes_strip_by_strip(shape, across):
     assert told[-1] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("stride", "padded", "devices", "strips"), [(2, True, 2, 2), (2, True, 9, 3), (4, False, 3, 3)]
+)
+def test_devices_share_a_tomogram_strip_by_strip(stride, padded, devices, strips):
+    """The devices are all the CPU: what is tried is the sharing."""
+    model, tomogram = padded_model() if padded else random_model(), noise((16, 350, 352) if padded else (16, 61, 109))
+    whole, told = score_map(model, tomogram, stride), []
+    parts = list(score_parts(model, tomogram, stride, device=["cpu"] * devices, progress=told.append))
+    assert all(part.scores.plan.endswith(f"{strips} strips") for part in parts)
+    found = np.full(whole.array.shape, np.nan, np.float32)
+    for part in parts:
+        place = tuple(slice(a, a + n) for a, n in zip(part.own_start, part.own.shape[1:], strict=True))
+        assert np.isnan(found[(slice(None), *place)]).all()
+        found[(slice(None), *place)] = part.own
+    np.testing.assert_allclose(found, whole.array, atol=1e-4)
+    assert max(told) == pytest.approx(1.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+@pytest.mark.parametrize(("stride", "padded"), [(4, False), (2, True)])
+def test_two_gpus_give_the_picks_of_one(stride, padded):
+    model, tomogram = padded_model() if padded else random_model(), noise((40, 236, 250))
+    one, two = (
+        find_peaks(score_parts(model, tomogram, stride, device=devices), OBJECTS)
+        for devices in ("cuda", ["cuda:0", "cuda:1"])
+    )
+    assert len(one) > 10
+    np.testing.assert_allclose(two.xyz(), one.xyz(), atol=1e-2)
+
+
 def test_a_tomogram_smaller_than_its_cells_works():
     assert score_map(padded_model(), noise((1, 3, 9))).array.shape == (3, 1, 2, 5)

@@ -16,7 +16,7 @@ from tomopick.commands.sources import Source, tomograms_of
 from tomopick.commands.team import PickOptions, Team
 from tomopick.errors import DataError, TomopickError
 from tomopick.inference.backends import check_backend
-from tomopick.inference.device import chosen_dtype, device_in_turn, sharing
+from tomopick.inference.device import chosen_dtype, device_in_turn, devices_together, sharing
 from tomopick.inference.picking import check_picking, pick
 from tomopick.inference.scoremap import Part
 from tomopick.interrupts import stop_if_heard
@@ -88,7 +88,7 @@ def pick_all(
         scores: folder to write score maps to, as OME-Zarr by the tomograms' names; a tomogram without one is picked
             again.
         workers: processes, each with a tomogram of its own; they share the threads, and the CUDA devices in turn. None
-            means one, or one for each CUDA device.
+            means one, or one for each CUDA device. A single process has all devices share each tomogram.
 
     Returns:
         A line for each tomogram that failed.
@@ -144,7 +144,7 @@ def _outcomes(
     if jobs == 1:
         for number in wanted:
             with progress_bar(_label(sources, number)) as tell:
-                outcome = _attempt(sources[number], team, order, order.options.device, tell)
+                outcome = _attempt(sources[number], team, order, devices_together(order.options.device), tell)
             yield outcome
         return
     notice(f"{jobs} processes pick {len(wanted)} tomograms; each is told of when it is done")
@@ -158,7 +158,7 @@ def _of_another(order: _Order, backends: tuple[str, ...], name: str) -> _Picked 
     if name not in sources:
         return DataError(f"tomogram {name} is no longer there")
     device = device_in_turn(order.options.device, place())
-    return _attempt(sources[name], team, order, device, lambda share: stop_if_heard())
+    return _attempt(sources[name], team, order, (device,), lambda share: stop_if_heard())
 
 
 @lru_cache(maxsize=1)
@@ -169,12 +169,12 @@ def _read_once(order: _Order, backends: tuple[str, ...]) -> tuple[Team, dict[str
 
 
 def _attempt(
-    source: Source, team: Team, order: _Order, device: str, tell: Callable[[float], None]
+    source: Source, team: Team, order: _Order, devices: Sequence[str], tell: Callable[[float], None]
 ) -> _Picked | Exception:
     """The picks of a tomogram, or what went wrong."""
     try:
         saved = None if order.scores is None else _score_file(order.scores, source)
-        return _pick_one(source, team, order.options, device, saved, tell)
+        return _pick_one(source, team, order.options, devices, saved, tell)
     except (TomopickError, MemoryError, OSError, RuntimeError) as error:  # the last: PyTorch without memory
         return error
 
@@ -278,7 +278,12 @@ def _saving(path: Path | None, objects: Sequence[ParticleObject]) -> Iterator[Ca
 
 
 def _pick_one(
-    source: Source, team: Team, options: PickOptions, device: str, scores: Path | None, tell: Callable[[float], None]
+    source: Source,
+    team: Team,
+    options: PickOptions,
+    devices: Sequence[str],
+    scores: Path | None,
+    tell: Callable[[float], None],
 ) -> _Picked:
     together = team.together
     tomogram = source.open()
@@ -313,7 +318,7 @@ def _pick_one(
             thresholds=thresholds,
             mask=mask,
             border=options.border,
-            device=device,
+            device=devices,
             dtype=options.dtype,
             expected_precision=options.expected_precision,
             exclusive=options.exclusive,

@@ -9,7 +9,15 @@ import torch
 from tomopick.errors import TomopickError
 from tomopick.inference.passes import DTYPES
 
-__all__ = ["chosen_device", "chosen_dtype", "computes_bf16", "device_in_turn", "fast_dtype", "sharing"]
+__all__ = [
+    "chosen_device",
+    "chosen_dtype",
+    "computes_bf16",
+    "device_in_turn",
+    "devices_together",
+    "fast_dtype",
+    "sharing",
+]
 
 
 def chosen_device(name: str, backend: str = "torch") -> str:
@@ -36,6 +44,11 @@ def sharing(device: str) -> int:
 def device_in_turn(device: str, place: int) -> str:
     """The device for one of several processes, by its number from 0: CUDA's in turns, else the same for all."""
     return f"cuda:{place % sharing(device)}" if device == "cuda" else device
+
+
+def devices_together(device: str) -> tuple[str, ...]:
+    """All devices that a name stands for."""
+    return tuple(device_in_turn(device, place) for place in range(sharing(device)))
 
 
 def fast_dtype(device: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from tomopick.data.normalise import Scaling, scaling_of
 from tomopick.errors import TomopickError
+from tomopick.inference.abreast import abreast
 from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
 from tomopick.inference.backends import model_in
 from tomopick.inference.device import chosen_dtype
@@ -134,7 +136,7 @@ def score_parts(
     stride: int | None = None,
     *,
     augment: int = 1,
-    device: str = "cpu",
+    device: str | Sequence[str] = "cpu",
     dtype: str = "fp32",
     memory: float = MEMORY,
     progress: Progress | None = None,
@@ -142,30 +144,43 @@ def score_parts(
     """`score_map` in parts, each with what `find_peaks` looks at around it, so that the map need not be held.
 
     There are several parts where the network streams, at a stride that it has, and in one orientation; else the map is
-    one.
+    one, and the first device computes it.
 
     Args:
-        model, tomogram, stride, augment, device, dtype, memory, progress: as for `score_map`.
+        model, tomogram, stride, augment, dtype, memory, progress: as for `score_map`.
+        device: as PyTorch names it; several share the tomogram, each taking strips of it, and parts come in any order.
 
     Raises:
         TomopickError: as `score_map` does.
     """
     step = chosen_stride(model.network, stride)
     ways = trained_orientations(model, augment)
-    whole = _Whole.of(model, tomogram, step, device, dtype, memory)
+    devices = (device,) if isinstance(device, str) else device
+    whole = _Whole.of(model, tomogram, step, devices[0], dtype, memory)
     if augment != 1 or step != whole.network.stride or not streams(whole.network):
         yield Part.whole(_mean_map(whole, ways, progress))
         return
     axis = slab_axis(whole.counts)
     across = max((other for other in (1, 2, 0) if other != axis), key=lambda other: whole.counts[other])
-    strips = _strips(whole, across)
-    for done, strip in enumerate(strips):
+    strips = _strips(whole, across, len(devices))
+    shares = [0.0] * len(strips)
 
-        def tell(share: float, done: int = done) -> None:
+    def told(strip: int) -> Progress:
+        def tell(share: float) -> None:
+            shares[strip] = share
             if progress is not None:
-                progress((done + share) / len(strips))
+                progress(sum(shares) / len(shares))
 
-        for number, part in enumerate(_parts_of(whole, axis, across, strip, tell)):
+        return tell
+
+    def parts_on(place: int) -> Iterator[Part]:
+        here = whole.on(devices[place]) if place else whole
+        for strip in range(place, len(strips), len(devices)):
+            yield from _parts_of(here, axis, across, strips[strip], told(strip))
+
+    with whole.one(whole.tomogram, (0, 0, 0), whole.counts).exact():  # for all threads, which would undo one another's
+        parts = parts_on(0) if len(devices) == 1 else abreast([parts_on(place) for place in range(len(devices))])
+        for number, part in enumerate(parts):
             if len(strips) > 1 and number % OFTEN == 0:
                 give_back_freed_memory()
             plan = f"{part.scores.plan}, {_counted(len(strips), 'strip')}"
@@ -198,13 +213,15 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
         start = kept
 
 
-def _strips(whole: _Whole, across: int) -> list[tuple[int, int]]:
+def _strips(whole: _Whole, across: int, least: int) -> list[tuple[int, int]]:
     """As few spans of grid points across a tomogram as there is room for, hardly narrower than what they depend on.
 
-    With what they depend on they are alike: those at the borders, which depend on one side only, are wider.
+    At least so many, where these are not narrower. With what they depend on they are alike: those at the borders, which
+    depend on one side only, are wider.
     """
     count, step, reach = whole.counts[across], whole.step, whole.reach
-    for parts in range(1, max(1, count // (2 * reach)) + 1):
+    most = max(1, count // (2 * reach))
+    for parts in range(min(least, most), most + 1):
         seen = (count + 2 * (parts - 1) * reach) / parts
         cuts = [0, *(step * round((i * seen - (2 * i - 1) * reach) / step) for i in range(1, parts)), count]
         strips = list(pairwise(cuts))
@@ -224,6 +241,16 @@ def _with(triple: Triple, axis: int, value: int) -> Triple:
     return z, y, x
 
 
+def _ready(network: Any, device: str, stride: int) -> DenseNetwork:
+    """The network as it is used on a device, and at a stride below its own where it has one."""
+    ready: DenseNetwork = network.to(device).eval()
+    if isinstance(ready, torch.nn.Module):
+        ready = fused(ready)
+    if stride < ready.stride and isinstance(ready, Refinable):
+        ready = ready.finer(stride)
+    return ready
+
+
 @dataclass(frozen=True, eq=False)
 class _Whole:
     """A model about to look at a tomogram."""
@@ -240,14 +267,15 @@ class _Whole:
     @classmethod
     def of(cls, model: Model, tomogram: Tomogram, stride: int, device: str, dtype: str, memory: float) -> Self:
         tomogram = at_spacing(tomogram, model.spec.spacing)
-        network = model.network.to(device).eval()
-        if isinstance(network, torch.nn.Module):
-            network = fused(network)
-        if stride < network.stride and isinstance(network, Refinable):
-            network = network.finer(stride)
+        network = _ready(model.network, device, stride)
         scaling = scaling_of(tomogram, model.spec.normalisation)
         where = torch.device(device)
         return cls(model, network, tomogram, scaling, stride, where, chosen_dtype(dtype, device), _room(memory, where))
+
+    def on(self, device: str) -> Self:
+        """The same, with a copy of the network on another device."""
+        network = _ready(deepcopy(self.model.network), device, self.stride)
+        return replace(self, network=network, device=torch.device(device))
 
     @property
     def counts(self) -> Triple:

@@ -35,7 +35,7 @@ def pick(
     floor: float = FLOOR,
     mask: LazyArray | None = None,
     border: float = 0.0,
-    device: str = "cpu",
+    device: str | Sequence[str] = "cpu",
     dtype: str = "auto",
     backend: str = "torch",
     memory: float = MEMORY,
@@ -63,13 +63,13 @@ def pick(
         floor: least raw score of any pick; of several models, the mean of what they make of it.
         mask: a volume of the tomogram's shape, above 0 where picks may be.
         border: Angstrom to keep clear at each face.
-        device: as PyTorch names it.
+        device: as PyTorch names it; several share a tomogram as far as `score_parts` says that they can.
         dtype: "fp32", "bf16", "fp16" or "auto", which is the fastest of them on the device.
         backend: "torch", or where the extra ``export`` is installed "openvino" or "onnx", which compute in fp32 on the
             CPU, or "auto", the fastest of them for each model.
         memory: GB of the whole process to stay below, as far as `score_map` says that it can.
-        each_part: called with each part of the score map as it is done, from first to last; of several models it is
-            their mean, calibrated, in one part.
+        each_part: called with each part of the score map as it is done, on one device from first to last; of several
+            models it is their mean, calibrated, in one part.
         progress: called with the share that is done, 0 to 1.
 
     Returns:
@@ -79,7 +79,8 @@ def pick(
         TomopickError: what `check_picking` raises; a mask of another shape; an unknown dtype; a backend that is
             unknown, not installed, or does not go with device and dtype.
     """
-    together = Ensemble.of(model, weights).in_backend(backend, device=device, dtype=dtype)
+    first = device if isinstance(device, str) else device[0]
+    together = Ensemble.of(model, weights).in_backend(backend, device=first, dtype=dtype)
     check_picking(together, stride, augment, expected_precision)
     keep_freed_memory(below=LARGE)
     objects = together.objects
@@ -91,7 +92,7 @@ def pick(
         found = calibrated(find_peaks(_shown(parts, each_part), objects, floor=floor), single.spec.calibration)
     else:
         scores = together.score_map(
-            tomogram, stride, augment=augment, device=device, dtype=dtype, memory=memory, progress=progress
+            tomogram, stride, augment=augment, device=first, dtype=dtype, memory=memory, progress=progress
         )
         parts = _shown([Part.whole(scores)], each_part)
         found = find_peaks(parts, objects, together.floors(floor), floor=0.0)
