@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ from tomopick.inference import device, passes
 from tomopick.inference.device import fast_dtype
 from tomopick.inference.engine import dense_pass, score_map, score_parts
 from tomopick.inference.peaks import find_peaks
+from tomopick.inference.scoremap import Part
 from tomopick.models import cryoet3dcnn
 from tomopick.models.modelfile import Model, ModelSpec
 from tomopick.models.registry import build
@@ -275,6 +277,16 @@ def test_bfloat16_gives_about_the_scores_of_float32_on_a_processor(stride, padde
     assert 0 < np.abs(rounded - exact).mean() < 0.01
 
 
+def put_together(parts: Sequence[Part], shape: tuple[int, ...]) -> np.ndarray:
+    """The map that parts make up, each place of which comes once."""
+    found = np.full(shape, np.nan, np.float32)
+    for part in parts:
+        place = tuple(slice(a, a + n) for a, n in zip(part.own_start, part.own.shape[1:], strict=True))
+        assert np.isnan(found[(slice(None), *place)]).all()
+        found[(slice(None), *place)] = part.own
+    return found
+
+
 @pytest.mark.parametrize("shape", [(30, 61, 109), (29, 70, 31), (96, 30, 40)])
 @pytest.mark.parametrize(("stride", "padded", "whole"), [(2, True, False), (1, True, True), (4, False, False)])
 def test_parts_make_up_the_map_and_give_its_picks(shape, stride, padded, whole, monkeypatch):
@@ -284,15 +296,12 @@ def test_parts_make_up_the_map_and_give_its_picks(shape, stride, padded, whole, 
     scores = score_map(model, tomogram, stride)
     parts = list(score_parts(model, tomogram, stride))
     assert (len(parts) < 3) == whole  # where passes fill the map in turns
-    found = np.full(scores.array.shape, np.nan, np.float32)
     for part in parts:
         own = part.scores.array[(slice(None), *part.core)]
-        start = [a + core.start for a, core in zip(part.start, part.core, strict=True)]
-        place = tuple(slice(a, a + n) for a, n in zip(start, own.shape[1:], strict=True))
-        assert np.isnan(found[(slice(None), *place)]).all()
-        found[(slice(None), *place)] = own
+        start = tuple(a + core.start for a, core in zip(part.start, part.core, strict=True))
+        assert (part.own_start, part.own.tolist()) == (start, own.tolist())
         assert part.scores.offset == tuple(float(stride * a) for a in part.start)
-    np.testing.assert_array_equal(found, scores.array)
+    np.testing.assert_array_equal(put_together(parts, scores.array.shape), scores.array)
     picks, whole = (find_peaks(one, OBJECTS).table for one in (parts, scores))
     assert len(whole) > 10
     pd.testing.assert_frame_equal(picks, whole)
@@ -306,12 +315,7 @@ def test_a_section_that_there_is_no_room_for_goes_strip_by_strip(shape, across):
     starts = sorted({part.own_start[across] for part in parts})
     assert {part.scores.plan for part in parts} == {f"slabs of 8 voxels along {'xy'[across - 1]}, 2 strips"}
     assert starts == [0, 60]  # no narrower than twice the context, and whole steps of 8 voxels
-    found = np.full(whole.array.shape, np.nan, np.float32)
-    for part in parts:
-        place = tuple(slice(a, a + n) for a, n in zip(part.own_start, part.own.shape[1:], strict=True))
-        assert np.isnan(found[(slice(None), *place)]).all()
-        found[(slice(None), *place)] = part.own
-    np.testing.assert_allclose(found, whole.array, atol=1e-4)
+    np.testing.assert_allclose(put_together(parts, whole.array.shape), whole.array, atol=1e-4)
     picks, expected = (find_peaks(one, OBJECTS) for one in (parts, whole))
     assert len(expected) > 10
     np.testing.assert_allclose(picks.xyz(), expected.xyz(), atol=1e-2)
@@ -328,12 +332,7 @@ def test_devices_share_a_tomogram_strip_by_strip(stride, padded, devices, strips
     whole, told = score_map(model, tomogram, stride), []
     parts = list(score_parts(model, tomogram, stride, device=["cpu"] * devices, progress=told.append))
     assert all(part.scores.plan.endswith(f"{strips} strips") for part in parts)
-    found = np.full(whole.array.shape, np.nan, np.float32)
-    for part in parts:
-        place = tuple(slice(a, a + n) for a, n in zip(part.own_start, part.own.shape[1:], strict=True))
-        assert np.isnan(found[(slice(None), *place)]).all()
-        found[(slice(None), *place)] = part.own
-    np.testing.assert_allclose(found, whole.array, atol=1e-4)
+    np.testing.assert_allclose(put_together(parts, whole.array.shape), whole.array, atol=1e-4)
     assert max(told) == pytest.approx(1.0)
 
 
