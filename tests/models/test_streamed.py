@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
 
 import pytest
 import torch
@@ -47,6 +48,15 @@ def test_slabs_of_any_thickness_give_what_the_whole_gives(name, cuts):
     assert whole.std() > 0.01
     found = in_slabs(made, volume, [8 * cut for cut in sorted(cuts)])
     torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
+
+
+def test_threads_feed_networks_at_the_same_time():
+    made, volume = [network("heatmap-unet") for _ in range(4)], torch.randn(1, 1, *EDGES)
+    expected = in_slabs(made[0], volume, [])
+    with ThreadPoolExecutor(len(made)) as pool:  # all begin anew all the time, while others compute
+        found = list(pool.map(lambda one: [in_slabs(one, volume, [16, 56]) for _ in range(6)], made))
+    for one in chain(*found):
+        torch.testing.assert_close(one, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -173,14 +173,13 @@ def score_parts(
 
         return tell
 
-    def parts_on(place: int) -> Iterator[Part]:
-        here = whole.on(devices[place]) if place else whole
+    def parts_on(place: int, here: _Whole) -> Iterator[Part]:
         for strip in range(place, len(strips), len(devices)):
             yield from _parts_of(here, axis, across, strips[strip], told(strip))
 
     with whole.one(whole.tomogram, (0, 0, 0), whole.counts).exact():  # for all threads, which would undo one another's
-        parts = parts_on(0) if len(devices) == 1 else abreast([parts_on(place) for place in range(len(devices))])
-        for number, part in enumerate(parts):
+        each = [parts_on(place, here) for place, here in enumerate([whole, *map(whole.on, devices[1:])])]
+        for number, part in enumerate(abreast(each) if len(each) > 1 else each[0]):
             if len(strips) > 1 and number % OFTEN == 0:
                 give_back_freed_memory()
             plan = f"{part.scores.plan}, {_counted(len(strips), 'strip')}"

@@ -8,9 +8,11 @@ layer are held, whatever the length.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from threading import Condition
 from typing import Any, Protocol, cast
 
 import torch
@@ -28,6 +30,43 @@ FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
     torch.relu_: torch.relu_, torch.cat: torch.cat,
 }  # fmt: skip
 """Functions whose plane i is made of planes i of what they are given."""
+
+
+class _OneOrMany:
+    """A lock that many threads may hold together, or one alone, which goes first."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._together = self._alone = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._together += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._together -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._alone = 1
+            self._changed.wait_for(lambda: not self._together)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = 0
+                self._changed.notify_all()
+
+
+# tracing changes what it is to call a layer, in all threads: no other may trace or compute meanwhile
+_tracing = _OneOrMany()
 
 
 class NotStreamable(Exception):
@@ -167,7 +206,8 @@ class Streamed:
 
     def __init__(self, network: nn.Module) -> None:
         try:
-            self._graph = _Tracer().trace(network)
+            with _tracing.alone():
+                self._graph = _Tracer().trace(network)
         except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
             raise NotStreamable(str(error)) from error
         self._stages = {n: _stage(network, n) for n in self._graph.nodes if n.op not in ("placeholder", "output")}
@@ -201,7 +241,8 @@ class Streamed:
             given = [one.planes if node is one.giver else None for node in givers]
             taker = one.taker
             del one
-            made = stage.feed(given, end)
+            with _tracing.together():
+                made = stage.feed(given, end)
             self._note([made, *given, *found, *(other.planes for other in coming)])
             coming += self._deliveries(taker, made, end)
             del given, made
