@@ -37,7 +37,7 @@ class _OneOrMany:
 
     def __init__(self) -> None:
         self._changed = Condition()
-        self._together = self._alone = 0
+        self._together, self._alone = 0, False
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -55,13 +55,14 @@ class _OneOrMany:
     def alone(self) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: not self._alone)
-            self._alone = 1
-            self._changed.wait_for(lambda: not self._together)
-        try:
+            self._alone = True
+        try:  # even where an interrupt ends the wait
+            with self._changed:
+                self._changed.wait_for(lambda: not self._together)
             yield
         finally:
             with self._changed:
-                self._alone = 0
+                self._alone = False
                 self._changed.notify_all()
 
 
