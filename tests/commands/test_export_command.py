@@ -7,8 +7,11 @@ import json
 import numpy as np
 import pytest
 
+import tomopick as tp
 from tomopick.commands import export as export_command
-from tomopick.commands.export import changed_picks
+from tomopick.commands.export import changed_picks, parity
+from tomopick.models.exported import export
+from tomopick.models.shipped import simulated_model
 from tomopick.picks import Picks
 
 
@@ -37,6 +40,15 @@ def test_a_model_is_exported_and_compared_on_a_project(succeed, model, phantom, 
     # by 1e-8 is for rounding to say; where the higher one lies on a slope, the pick of the other is gone
     assert told["changed"] <= 0.01 * told["picks"]
     assert f"{told['changed']} of {told['picks']} picks changed" in said.out
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_no_pick_changes_of_a_model_that_has_learnt(phantom, tmp_path, form):
+    project = tp.open_project(phantom / "config.json")
+    model = tp.load_model(simulated_model("heatmap-unet"))
+    found = parity(model, export(model, tmp_path / "m", form), iter([project.tomogram("SIM_2", "wbp")]))
+    assert found.picks > 10
+    assert (found.changed, found.difference < 1e-4) == (0, True)
 
 
 @pytest.mark.parametrize(("form", "file"), [("onnx", "m.onnx"), ("openvino", "m.xml")])
