@@ -39,14 +39,13 @@ from tomopick.tomogram import Tomogram
 from tomopick.training.annotations import TrainingRun, learnable, particles_of
 from tomopick.training.start import start_training, told_start
 from tomopick.training.task import DenseTask
-from tomopick.training.thresholds import raw_picks, settle
+from tomopick.training.thresholds import CHOICES, raw_picks, settle
 
 __all__ = ["Fitted", "Fitting", "Trained", "TrainingRun", "fit", "train"]
 
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
 RECIPE = "recipe.json"
-AFTER = {"beta", "threshold_share", "at_precision"}  # choices of a recipe that come after the fitting
 
 
 class Fitting(TypedDict, total=False):
@@ -180,7 +179,6 @@ def fit(
         _check_start(out / RECIPE, recipe)
     model_path = out / "model.safetensors"
     if resume and _finished(model_path, recipe):
-        _note(model_path, {"recipe": recipe.model_dump(mode="json")})
         _write_recipe(out, recipe)
         return Fitted(model_path, pd.read_csv(out / "history.csv"))
     torch.manual_seed(recipe.seed)
@@ -218,7 +216,7 @@ def fit(
     history = pd.DataFrame(task.history).astype({"epoch": int})
     with replacing(out / "history.csv") as temporary:
         history.to_csv(temporary, index=False)
-    _note(model_path, {"epochs": len(history), "minutes": round(task.minutes(), 2)})
+    _mark_finished(model_path, {"epochs": len(history), "minutes": round(task.minutes(), 2)})
     return Fitted(model_path, history)
 
 
@@ -227,8 +225,8 @@ def _finished(path: Path, recipe: Recipe) -> bool:
     if not path.is_file():
         return False
     told = read_spec(path).provenance
-    chosen = recipe.model_dump(mode="json")
-    return "minutes" in told and told["recipe"] | {key: chosen[key] for key in AFTER} == chosen
+    chosen = recipe.model_dump(mode="json", include=CHOICES)
+    return "minutes" in told and told["recipe"] | chosen == recipe.model_dump(mode="json")
 
 
 def _write_recipe(out: Path, recipe: Recipe) -> None:
@@ -236,8 +234,7 @@ def _write_recipe(out: Path, recipe: Recipe) -> None:
         temporary.write_text(recipe.model_dump_json(indent=2) + "\n")
 
 
-def _note(path: Path, facts: dict[str, Any]) -> None:
-    """Add facts to the provenance of a model file."""
+def _mark_finished(path: Path, facts: dict[str, Any]) -> None:
     model = load_model(path)
     spec = model.spec.model_copy(update={"provenance": model.spec.provenance | facts})
     save_model(path, Model(model.network, spec, model.name))

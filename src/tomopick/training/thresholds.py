@@ -16,8 +16,10 @@ from tomopick.recipe import Recipe
 from tomopick.reliability import fit_calibration
 from tomopick.training.annotations import TrainingRun, judged
 
-__all__ = ["raw_picks", "settle"]
+__all__ = ["CHOICES", "raw_picks", "settle"]
 
+CHOICES = {"beta", "threshold_share", "at_precision"}
+"""What of a recipe is for thresholds alone, which come after the fitting."""
 UNKNOWN = 0.5
 """The F-beta that is supposed to be within reach of an object that validation runs say nothing about."""
 
@@ -62,6 +64,7 @@ def settle(models: Sequence[Path], raw: Picks, runs: Sequence[TrainingRun], reci
     for path in models:
         model = load_model(path)
         told = model.spec.provenance | {"validation_beta": recipe.beta, "validation_score": result.score}
+        told["recipe"] = told["recipe"] | recipe.model_dump(mode="json", include=CHOICES)
         spec = model.spec.model_copy(update={"thresholds": thresholds, "calibration": calibration, "provenance": told})
         save_model(path, Model(model.network, spec, model.name))
     return picks, result
