@@ -20,7 +20,7 @@ from tomopick.inference.abreast import abreast
 from tomopick.inference.augmented import Readable, TurnedTomogram, trained_orientations
 from tomopick.inference.backends import model_in
 from tomopick.inference.device import chosen_dtype
-from tomopick.inference.passes import Pass, Progress, Triple, fits, pieces, slab_axis, streams
+from tomopick.inference.passes import Pass, Progress, Triple, exact, fits, pieces, slab_axis, streams
 from tomopick.inference.peaks import margin_of
 from tomopick.inference.resample import at_spacing
 from tomopick.inference.scoremap import Part, ScoreMap
@@ -177,7 +177,7 @@ def score_parts(
         for strip in range(place, len(strips), len(devices)):
             yield from _parts_of(here, axis, across, strips[strip], told(strip))
 
-    with whole.one(whole.tomogram, (0, 0, 0), whole.counts).exact():  # for all threads, which would undo one another's
+    with exact(whole.device, whole.dtype):  # around all threads, which would end it for one another
         each = [parts_on(place, here) for place, here in enumerate([whole, *map(whole.on, devices[1:])])]
         for number, part in enumerate(abreast(each) if len(each) > 1 else each[0]):
             if len(strips) > 1 and number % OFTEN == 0:

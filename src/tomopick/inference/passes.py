@@ -27,7 +27,19 @@ from tomopick.inference.tiling import Tile, tiles
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.models.streamed import NotStreamable, Streamed, peak_bytes, planes_first
 
-__all__ = ["DTYPES", "Pass", "Piece", "Progress", "Triple", "fits", "pieces", "slab_axis", "streams", "tiled_voxels"]
+__all__ = [
+    "DTYPES",
+    "Pass",
+    "Piece",
+    "Progress",
+    "Triple",
+    "exact",
+    "fits",
+    "pieces",
+    "slab_axis",
+    "streams",
+    "tiled_voxels",
+]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Triple = tuple[int, int, int]
@@ -41,6 +53,16 @@ POSITIONS = 2**17  # scores computed at once, which bounds the memory of hidden 
 CELLS_SHARE = 0.7  # of the time that windows take, about
 THICKEST = 24  # voxels; thicker slabs are no faster
 WORKSPACE = 1.8  # what memory tensors take, holes and what convolutions need for themselves included
+
+
+def exact(device: torch.device, dtype: str) -> AbstractContextManager[object]:
+    """The context in which a GPU does not round the factors of float32 products to 10 bits (TF32), as it may.
+
+    It holds for all threads.
+    """
+    if device.type != "cuda" or dtype != "fp32":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +96,6 @@ class Pass:
     def batch(self, densities: NDArray[np.float32]) -> Tensor:
         """Densities as a batch of one, on the device."""
         return torch.from_numpy(densities)[None, None].to(self.device, memory_format=torch.channels_last_3d)
-
-    def exact(self) -> AbstractContextManager[object]:
-        """The context in which a GPU does not round the factors of float32 products to 10 bits (TF32), as it may."""
-        if self.device.type != "cuda" or self.dtype != "fp32":
-            return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network runs in its number format."""
@@ -156,7 +172,7 @@ def _by_slab(one: Pass, slabs: _Slabs, progress: Progress | None) -> Iterator[Pi
     counts[0], counts[axis] = counts[axis], counts[0]
     done = 0
     for stop, planes in _ahead(one, axis, voxels, thick):
-        with one.exact():
+        with exact(one.device, one.dtype):
             logits = streamed.push(one.batch(planes).to(DTYPES[one.dtype]), stop == voxels[axis])
         if logits is not None:
             logits = logits[0, :, : counts[0] - done, : counts[1], : counts[2]]
@@ -220,7 +236,7 @@ def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
         start = [f + low for f, (low, _) in zip(one.first, spans, strict=True)]
         stop = [f + high for f, (_, high) in zip(one.first, spans, strict=True)]
         batch = one.batch(one.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
-        with one.autocast(), one.exact():
+        with one.autocast(), exact(one.device, one.dtype):
             cells = network.embed(batch)
             inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
             z, y, x = (slice(i, i + b - a) for i, a, b in zip(inner, tile.start, tile.stop, strict=True))
@@ -262,7 +278,7 @@ def _by_halo(one: Pass, progress: Progress | None) -> Iterator[Piece]:
             if progress is not None:
                 progress((start + share * (stop - start)) / length)
 
-        with one.autocast(), one.exact():
+        with one.autocast(), exact(one.device, one.dtype):
             fresh = _cells(one, axis, (start + (0 if held is None else network.reach - 1), stop), tell)
             cells = fresh if held is None else torch.cat([held, fresh], dim=2 + axis)
             logits = network.classify(cells)
