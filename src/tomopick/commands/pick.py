@@ -219,8 +219,8 @@ def _check(picks_file: Path, options: PickOptions) -> None:
         raise TomopickError(
             f"a {form.name} cannot keep all that is picked: write .csv or .star, and `tomopick convert` it"
         )
-    chosen_dtype(options.dtype, options.device)
     check_backend(options.backend, options.device, options.dtype)
+    chosen_dtype(options.dtype, options.device)
     if options.threshold is not None and options.expected_precision is not None:
         raise TomopickError("--threshold and --precision both say which picks to keep; give one of them")
     try:
