@@ -196,7 +196,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
     held = np.zeros((len(whole.model.spec.objects) + 1, *_with(shape, axis, 0)), np.float32)
     start = own = 0  # the first plane that is held, and the first that no part has had for its own
     for place, probabilities in pieces(one, progress):
-        fresh = np.take(probabilities, range(left - low, right - low), axis=1 + across)
+        fresh = _planes(probabilities, 1 + across, left - low, right - low)
         held = np.concatenate([held, fresh], axis=1 + axis)
         stop = place[axis].stop
         ready = stop if stop == counts[axis] else stop - margin
@@ -208,7 +208,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
         first = _with(_with((0, 0, 0), axis, start), across, left)
         yield Part(whole.named(held, one.plan, first), first, (core[0], core[1], core[2]), counts)
         own, kept = ready, max(ready - margin, start)
-        held = np.take(held, range(kept - start, held.shape[1 + axis]), axis=1 + axis)
+        held = _planes(held, 1 + axis, kept - start, held.shape[1 + axis]).copy()  # a view would hold the rest as well
         start = kept
 
 
@@ -238,6 +238,11 @@ def _room(memory: float, device: torch.device) -> int:
 def _with(triple: Triple, axis: int, value: int) -> Triple:
     z, y, x = (value if i == axis else n for i, n in enumerate(triple))
     return z, y, x
+
+
+def _planes(array: NDArray[np.float32], axis: int, start: int, stop: int) -> NDArray[np.float32]:
+    """A view of some planes of an array."""
+    return array[(slice(None),) * axis + (slice(start, stop),)]
 
 
 def _ready(network: Any, device: str, stride: int) -> DenseNetwork:

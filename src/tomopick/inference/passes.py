@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tomopick.data.normalise import Scaling
 from tomopick.inference.augmented import Readable
 from tomopick.inference.tiling import Tile, tiles
+from tomopick.inference.transfer import Transfer
 from tomopick.models.registry import DenseNetwork, lead
 from tomopick.models.streamed import NotStreamable, Streamed, peak_bytes, planes_first
 
@@ -93,9 +94,10 @@ class Pass:
         """The scaled region ``start <= voxel < stop``."""
         return self.scaling(self.tomogram.read(start, stop))
 
-    def batch(self, densities: NDArray[np.float32]) -> Tensor:
-        """Densities as a batch of one, on the device."""
-        return torch.from_numpy(densities)[None, None].to(self.device, memory_format=torch.channels_last_3d)
+    @cached_property
+    def transfer(self) -> Transfer:
+        """What brings densities to the device, and scores back."""
+        return Transfer(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network runs in its number format."""
@@ -168,31 +170,44 @@ def _by_slab(one: Pass, slabs: _Slabs, progress: Progress | None) -> Iterator[Pi
     axis, voxels = slabs.axis, _voxels(one)
     streamed = Streamed(slabs.network.to(DTYPES[one.dtype]))
     thick = max(slabs.room, one.network.align)
-    counts = list(one.counts)
-    counts[0], counts[axis] = counts[axis], counts[0]
     done = 0
+    computed: Callable[[], Piece] | None = None
     for stop, planes in _ahead(one, axis, voxels, thick):
         with exact(one.device, one.dtype):
-            logits = streamed.push(one.batch(planes).to(DTYPES[one.dtype]), stop == voxels[axis])
-        if logits is not None:
-            logits = logits[0, :, : counts[0] - done, : counts[1], : counts[2]]
-            place = [slice(None)] * 3
-            place[axis] = slice(done, done + logits.shape[1])
-            done += logits.shape[1]
-            found = torch.softmax(logits.float(), dim=0).cpu().numpy().swapaxes(1, 1 + axis)
-            yield (place[0], place[1], place[2]), found
+            logits = streamed.push(planes.to(DTYPES[one.dtype]), stop == voxels[axis])
+        if computed is not None:  # a GPU computes these planes meanwhile
+            yield computed()
+        computed = None if logits is None else _on_its_way(one, logits, axis, done)
+        done += 0 if logits is None else logits.shape[2]
         if progress is not None:
             progress(stop / voxels[axis])
+    if computed is not None:
+        yield computed()
 
 
-def _ahead(one: Pass, axis: int, voxels: list[int], thick: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Where slabs end, and these, scaled, their axis first; each is read while the one before is computed."""
+def _on_its_way(one: Pass, logits: Tensor, axis: int, start: int) -> Callable[[], Piece]:
+    """What waits for the probabilities of logits, this axis of theirs first and from there on, and places them."""
+    counts = list(one.counts)
+    counts[0], counts[axis] = counts[axis], counts[0]
+    logits = logits[0, :, : counts[0] - start, : counts[1], : counts[2]]
+    back = one.transfer.back(torch.softmax(logits.float(), dim=0))
+    place = [slice(None)] * 3
+    place[axis] = slice(start, start + logits.shape[1])
 
-    def slab(start: int) -> NDArray[np.float32]:
+    def piece() -> Piece:
+        return (place[0], place[1], place[2]), back().swapaxes(1, 1 + axis)
+
+    return piece
+
+
+def _ahead(one: Pass, axis: int, voxels: list[int], thick: int) -> Iterator[tuple[int, Tensor]]:
+    """Where slabs end, and these, scaled, their axis first; each is brought while the one before is computed."""
+
+    def slab(start: int) -> Tensor:
         low, high = list(one.first), [f + n for f, n in zip(one.first, voxels, strict=True)]
         low[axis], high[axis] = low[axis] + start, min(low[axis] + start + thick, high[axis])
         densities = one.read((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-        return np.ascontiguousarray(densities.swapaxes(0, axis))
+        return one.transfer.there(np.ascontiguousarray(densities.swapaxes(0, axis)))
 
     with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
         coming = reader.submit(slab, 0)
@@ -235,7 +250,7 @@ def _by_tile(one: Pass, progress: Progress | None) -> Iterator[Piece]:
         spans = [_span(network, a, b, n) for a, b, n in zip(tile.start, tile.stop, one.counts, strict=True)]
         start = [f + low for f, (low, _) in zip(one.first, spans, strict=True)]
         stop = [f + high for f, (_, high) in zip(one.first, spans, strict=True)]
-        batch = one.batch(one.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
+        batch = one.transfer.there(one.read((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
         with one.autocast(), exact(one.device, one.dtype):
             cells = network.embed(batch)
             inner = [a - low // network.stride for a, (low, _) in zip(tile.start, spans, strict=True)]
@@ -299,7 +314,7 @@ def _cells(one: Pass, axis: int, span: tuple[int, int], progress: Progress) -> T
     cells: Tensor | None = None
     plan = list(tiles((counts[0], counts[1], counts[2]), max(1, TILE // network.stride)))
     for done, tile in enumerate(plan):
-        part = network.embed(one.batch(one.read(*_region(network, tile, origin))))
+        part = network.embed(one.transfer.there(one.read(*_region(network, tile, origin))))
         if cells is None:
             cells = part.new_empty((1, part.shape[1], *counts)).to(memory_format=torch.channels_last_3d)
         cells[(..., *tile.slices)] = part
