@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from tomopick.interrupts import stop_if_heard
 __all__ = ["notice", "out", "progress_bar", "table"]
 
 WIDE = 500
+EVERY = 30.0  # seconds between lines that tell how far work is, where no bar can
 
 out = Console()
 _errors = Console(stderr=True)
@@ -27,12 +29,13 @@ def notice(text: str) -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
-    """A bar on standard error, if that is a terminal; give the function the share that is done, 0 to 1.
+    """A bar on standard error; give the function the share that is done, 0 to 1.
 
-    The function ends the work where an interrupt was swallowed, so call it between steps.
+    Where that is no terminal, as in the log of a cluster's job, a line every half minute. The function ends the work
+    where an interrupt was swallowed, so call it between steps.
     """
     if not _errors.is_interactive:
-        yield lambda share: stop_if_heard()
+        yield _lines(label)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_errors, transient=True) as bar:
@@ -43,6 +46,23 @@ def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
             bar.update(task, completed=share)
 
         yield show
+
+
+def _lines(label: str) -> Callable[[float], None]:
+    """What prints, now and then, the share that is done and the time that the rest takes at this pace."""
+    started = told = time.monotonic()
+
+    def tell(share: float) -> None:
+        nonlocal told
+        stop_if_heard()
+        now = time.monotonic()
+        if 0 < share < 1 and now - told >= EVERY:
+            told = now
+            left = (now - started) * (1 - share) / share
+            rest = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} minutes"
+            _errors.print(f"{label}: {100 * share:.0f} %, about {rest} left", markup=False, highlight=False)
+
+    return tell
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
