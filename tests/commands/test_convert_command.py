@@ -68,3 +68,42 @@ def test_what_is_missing_is_said(refuse, phantom, tmp_path):
     refuse("convert", source, tmp_path / "a.txt", says=(".csv, .star, .cmm",))
     refuse("convert", tmp_path / "no.csv", tmp_path / "a.cmm", says=("no.csv",))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_object_above_a_score_for_relion_keeps_the_sizes_that_the_file_tells(
+    succeed, refuse, phantom, truth, tmp_path
+):
+    scored = tp.Picks(truth.table.assign(score=np.linspace(0, 1, len(truth))))
+    tp.write_picks(tmp_path / "all.csv", scored)
+    succeed("convert", tmp_path / "all.csv", tmp_path / "all.star", "--tomograms", phantom)
+    name = truth.objects[0]
+    succeed("convert", tmp_path / "all.star", tmp_path / "one.star", "--objects", name, "--min-score", 0.3)
+    assert_same(read_picks(tmp_path / "one.star"), scored.where(name=name, min_score=0.3))
+    assert "rlnCenteredCoordinateXAngst" in starfile.read(tmp_path / "one.star").columns
+    refuse("convert", tmp_path / "all.star", tmp_path / "no.star", "--objects", "virus", says=("virus", name))
+    refuse(
+        "convert", tmp_path / "all.star", tmp_path / "no.star", "--min-score", 1.5, says=("1.5", "the best has 1.000")
+    )
+    assert not (tmp_path / "no.star").exists()
+
+
+def test_relions_own_sizes_say_where_its_middle_is(succeed, phantom, truth, tmp_path):
+    """A tomogram of 64 voxels of 10 A is of 639 unbinned pixels of 1 A: its middle is half an A before 320."""
+    names = "\n".join(f"{run} 639 639 319 1.0" for run in truth.runs)
+    (tmp_path / "tomograms.star").write_text(
+        "data_global\n\nloop_\n_rlnTomoName #1\n_rlnTomoSizeX #2\n_rlnTomoSizeY #3\n_rlnTomoSizeZ #4\n"
+        f"_rlnTomoTiltSeriesPixelSize #5\n{names}\n"
+    )
+    words = ("--tomograms", phantom, "--tomograms", tmp_path / "tomograms.star")
+    succeed("convert", phantom / "truth.csv", tmp_path / "a.star", *words)
+    table = starfile.read(tmp_path / "a.star")
+    expected = truth.table[["x", "y", "z"]].to_numpy() - np.array([319.5, 319.5, 159.5])
+    found = table[[f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]].to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert set(table["rlnTomoTiltSeriesPixelSize"]) == {1.0}
+    # other programs open the tomogram itself, and count its voxels
+    succeed("convert", phantom / "truth.csv", tmp_path / "a.ndjson", *words, "--runs", truth.runs[0])
+    points = [json.loads(line) for line in (tmp_path / "a.ndjson").read_text().splitlines()]
+    there = sorted(tuple(point["location"].values()) for point in points)
+    own = truth.where(run=truth.runs[0]).xyz() / 10
+    np.testing.assert_allclose(there, sorted(map(tuple, own)), atol=1e-3)

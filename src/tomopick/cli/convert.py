@@ -23,7 +23,9 @@ def convert(
     ],
     tomograms: Annotated[
         list[Path] | None,
-        typer.Option(help="Tomograms, whose sizes RELION 5's centred coordinates need; repeatable."),
+        typer.Option(
+            help="Tomograms, whose sizes RELION 5's centred coordinates need, or RELION's tomograms.star; repeatable."
+        ),
     ] = None,
     tomogram: Kind = "wbp",
     voxel_spacing: Spacing = None,
@@ -31,6 +33,8 @@ def convert(
     annotated: Annotations = False,
     pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels of --voxel-spacing, not centred.")] = False,
     runs: Runs = None,
+    objects: Annotated[str | None, typer.Option(help="Only these objects, separated by commas.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Only picks of this score or a higher one.")] = None,
     link: Annotated[
         str | None,
         typer.Option(help="Where ChimeraX or neuroglancer finds the tomogram, as in zarr://https://..."),
@@ -47,6 +51,8 @@ def convert(
 
     `tomopick convert picks.csv picks.star --tomograms project/config.json`
 
+    `tomopick convert picks.star ribosome.star --objects ribosome --min-score 0.5`, one object for RELION
+
     `tomopick convert picks.star picks.cmm --tomograms tomograms/`, to open with the tomogram in ChimeraX
 
     `tomopick convert picks.csv TS_1.mod --tomograms tomograms/ --runs TS_1`, for `3dmod TS_1.mrc TS_1.mod`
@@ -58,5 +64,6 @@ def convert(
 
     convert_picks(
         source, target, tomograms=tomograms or [], kind=tomogram, spacing=voxel_spacing, object_name=object_name,
-        annotated=annotated, pixels=pixels, runs=split_names(runs), place=link,
+        annotated=annotated, pixels=pixels, runs=split_names(runs), objects=split_names(objects), min_score=min_score,
+        place=link,
     )  # fmt: skip

@@ -119,6 +119,15 @@ def sizes_in(table: pd.DataFrame) -> dict[str, TomogramSize]:
     return sizes
 
 
+def sizes_within(path: Path) -> dict[str, TomogramSize]:
+    """Tomogram sizes by name that a STAR file tells, as RELION's tomograms.star does, and tomopick's own picks.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return {name: size for table in read_blocks(path).values() for name, size in sizes_in(table).items()}
+
+
 def read_tomograms_star(path: Path) -> list[StarTomogram]:
     """The tomograms that a RELION 5 tomograms.star lists.
 

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from tomopick.errors import DataError
 from tomopick.geometry import angstrom_from_centred, angstrom_from_voxel, centred_from_angstrom, voxel_from_angstrom
 from tomopick.io.orientation import euler_from_rotation, rotation_from_euler
-from tomopick.io.star import OBJECT_COLUMN, SIZE_COLUMNS, TomogramSize, read_blocks, sizes_in, write_blocks
+from tomopick.io.star import (
+    OBJECT_COLUMN,
+    SIZE_COLUMNS,
+    TomogramSize,
+    read_blocks,
+    sizes_in,
+    sizes_within,
+    write_blocks,
+)
 from tomopick.picks import EULER, Picks
 
 __all__ = ["read_star", "write_star"]
@@ -168,13 +176,13 @@ def _sizes(
     sizes = {**sizes_in(table), **(given or {})}
     beside = path.with_name("tomograms.star")
     if set(runs) - set(sizes) and beside.is_file():
-        for block in read_blocks(beside).values():
-            sizes = {**sizes_in(block), **sizes}
+        sizes = {**sizes_within(beside), **sizes}
     missing = sorted(set(runs) - set(sizes))
     if missing:
         raise DataError(
             f"{path} has RELION 5 coordinates, counted from the tomogram's middle, but the size of "
-            f"{', '.join(missing)} is not known; put RELION's tomograms.star beside it"
+            f"{', '.join(missing)} is not known; put RELION's tomograms.star beside it, or take the sizes of your "
+            "tomograms: `tomopick convert` with --tomograms"
         )
     return sizes
 
