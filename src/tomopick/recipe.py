@@ -120,10 +120,14 @@ class Recipe(_Frozen):
     hard_negatives: float = Field(default=0.5, ge=0, le=1, description="Share of background crops that is mined.")
     mine_from: int = Field(default=5, ge=0, description="First epoch that mines hard negatives.")
     mine_every: int = Field(default=5, ge=1, description="Epochs between minings.")
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=1e-2, ge=0)
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="AdamW's, at its highest; from there it falls to a hundredth, by half a cosine."
+    )
+    weight_decay: float = Field(default=1e-2, ge=0, description="AdamW's.")
     warmup: float = Field(default=0.03, ge=0, lt=1, description="Share of the schedule in which the rate rises.")
-    gradient_clip: float = Field(default=1.0, gt=0)
+    gradient_clip: float = Field(
+        default=1.0, gt=0, description="Longest gradient of a step; longer ones are shortened."
+    )
     ema: float = Field(default=0.98, ge=0, lt=1, description="Decay of the moving average of the weights.")
     alpha: float = Field(default=1.0, gt=0, description="Focal loss alpha.")
     gamma: float = Field(default=2.0, ge=0, description="Focal loss gamma.")
@@ -133,7 +137,9 @@ class Recipe(_Frozen):
     mixup: float = Field(
         default=0.0, ge=0, description="Mix crops in pairs, by shares drawn from Beta(this, this); 0 mixes none."
     )
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each label that is spread over all classes."
+    )
     balance: float = Field(
         default=0.5, ge=0, le=1, description="Classes weigh 1 / count^this: 0 not balanced, 1 all alike."
     )
@@ -174,7 +180,7 @@ class Recipe(_Frozen):
     at_precision: float | None = Field(
         default=None, gt=0, le=1, description="Thresholds are for this expected precision, instead."
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Of everything random.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bfloat16 where the processor has it, else float32."
     )

@@ -25,10 +25,10 @@ def import_(
 ) -> None:
     """Make a copick project of what a lab has: tomogram files and picks.
 
-    STAR picks may be RELION 5's rlnCenteredCoordinateX/Y/ZAngst, or rlnCoordinateX/Y/Z in pixels of the tomogram;
-    rlnTomoName or rlnMicrographName says which. CSV picks have the columns experiment, x, y, z (Angstrom from the first
-    voxel) and particle_type. Picks are of the objects that particle_type, tomopickObject (STAR) or, with several
-    objects, rlnClassNumber tells; of the one object that is named where a file tells none.
+    STAR picks may be RELION 5's rlnCenteredCoordinateX/Y/ZAngst, or rlnCoordinateX/Y/Z in pixels, whose size the file
+    tells, or else the tomograms; rlnTomoName or rlnMicrographName says which. CSV picks have the columns experiment, x,
+    y, z (Angstrom from the first voxel) and particle_type. Picks are of the objects that particle_type, tomopickObject
+    (STAR) or, with several objects, rlnClassNumber tells; of the one object that is named where a file tells none.
 
     Examples:
 

@@ -15,7 +15,9 @@ __all__ = ["train"]
 def train(
     project: Annotated[Path, typer.Argument(help="copick configuration (JSON), or the folder it lies in.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its log and its checkpoints.")],
-    model: Annotated[str | None, typer.Option(help=f"Network: {NETWORKS}.  [default: cryoet3dcnn]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Network: {NETWORKS}. heatmap-unet finds most.  [default: cryoet3dcnn]")
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
@@ -47,17 +49,24 @@ def train(
     corrections: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What `tomopick view` wrote: corrected runs teach that, too.")
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="JSON file of training choices, as OUT/recipe.json.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of training choices, as OUT/recipe.json; docs/recipe.md explains all."),
+    ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs; with --time-limit as many as fit.  [default: 50]", min=1),
+        typer.Option(
+            help="Epochs; with --time-limit as many as fit.  [default: 50; 100 for networks of score maps]", min=1
+        ),
     ] = None,
     time_limit: Annotated[
         float | None,
         typer.Option(help="Minutes of training, to which the schedule is fitted; start and thresholds take some more."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Crops in a step.  [default: 4]", min=1)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest rate.  [default: 0.001]")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Highest rate.  [default: 0.001; 0.003 for networks of score maps]")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.  [default: auto]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]", min=0)] = None,
     seeds: Annotated[int, typer.Option(help="Train this often, with seeds counting up.", min=1)] = 1,
@@ -90,9 +99,9 @@ def train(
 
     Examples:
 
-    `tomopick train project/config.json --out runs/first --train-runs TS_1,TS_2 --val-runs TS_3 --time-limit 30`
+    `tomopick train project/config.json --out runs/first --model heatmap-unet --val-runs TS_3 --time-limit 30`
 
-    `tomopick train project/config.json --out runs/first --val-runs TS_3 --resume`
+    `tomopick train project/config.json --out runs/first --model heatmap-unet --val-runs TS_3 --time-limit 30 --resume`
 
     `tomopick train project/config.json --out runs/folds --model heatmap-unet --folds 5 --time-limit 20`
 
@@ -101,8 +110,10 @@ def train(
     `tomopick train project/config.json --out runs/second --init runs/first/model.safetensors --corrections
     picks.corrections.csv --train-runs TS_1,TS_2,TS_4 --val-runs TS_3`
     """
+    from tomopick.commands.sources import project_at, split_names
+
+    project_at(project)  # what is not there is told at once: what follows takes seconds to import
     from tomopick.commands.folds import train_project_in_folds
-    from tomopick.commands.sources import split_names
     from tomopick.commands.train import read_recipe, resumed_recipe, train_project
     from tomopick.errors import DataError
     from tomopick.inference.device import chosen_device

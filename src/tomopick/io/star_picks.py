@@ -179,10 +179,11 @@ def _sizes(
         sizes = {**sizes_within(beside), **sizes}
     missing = sorted(set(runs) - set(sizes))
     if missing:
+        known = f" (of {', '.join(sorted(sizes))} it is: are they called the same?)" if sizes else ""
         raise DataError(
             f"{path} has RELION 5 coordinates, counted from the tomogram's middle, but the size of "
-            f"{', '.join(missing)} is not known; put RELION's tomograms.star beside it, or take the sizes of your "
-            "tomograms: `tomopick convert` with --tomograms"
+            f"{', '.join(missing)} is not known{known}; put RELION's tomograms.star beside it, or take the sizes of "
+            "your tomograms: `tomopick convert` with --tomograms"
         )
     return sizes
 
@@ -206,7 +207,10 @@ def _pixel_sizes(table: pd.DataFrame, optics: pd.DataFrame | None, path: Path, s
         if (size > 0).all():
             return size
     if spacing is None:
-        raise DataError(f"{path} does not say how large a pixel of its coordinates is; pass --voxel-spacing")
+        raise DataError(
+            f"{path} does not say how large a pixel of its coordinates is; pass --voxel-spacing, which "
+            "`tomopick convert` has"
+        )
     return np.full(len(table), float(spacing))
 
 
