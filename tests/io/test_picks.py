@@ -176,6 +176,8 @@ def test_tomograms_star_beside_the_file_gives_the_sizes(tmp_path: Path):
     path = star(tmp_path / "p.star", {"rlnTomoName": "7", "tomopickObject": "p", **CENTRED})
     with pytest.raises(DataError, match=r"p\.star.*size of 7 is not known.*tomograms\.star"):
         read_picks(path)
+    with pytest.raises(DataError, match=r"size of 7 is not known \(of rec_7 it is: are they called the same\?\)"):
+        read_picks(path, tomogram_sizes={"rec_7": TomogramSize((100, 50, 20), 10.0)})
     (tmp_path / "tomograms.star").write_text(TOMOGRAMS)
     np.testing.assert_allclose(read_picks(path).xyz(), [[1006, 505, 206]])
     given = {"7": TomogramSize((100, 100, 100), 1.0)}

@@ -73,13 +73,15 @@ def pick(
     save_scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write score maps here as well, as OME-Zarr by tomogram.")
     ] = None,
-    pixels: Annotated[bool, typer.Option("--pixels", help="STAR in pixels instead of RELION 5's centred A.")] = False,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="STAR in the tomogram's own pixels, not RELION 5's centred A.")
+    ] = False,
     write_copick: Annotated[
         bool, typer.Option("--write-copick", help="Also into the project, as user tomopick.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find particles in tomograms and write them as CSV or STAR, and into copick projects.
+    """Find particles in tomograms and write them as CSV, STAR or ChimeraX markers, and into copick projects.
 
     Each tomogram's picks are written as it finishes. A tomogram that fails is reported at the end and does not stop
     the others; started again, the command goes on with what is not finished.
