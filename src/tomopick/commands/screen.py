@@ -60,7 +60,9 @@ def _lines(label: str) -> Callable[[float], None]:
             told = now
             left = (now - started) * (1 - share) / share
             rest = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} minutes"
-            _errors.print(f"{label}: {100 * share:.0f} %, about {rest} left", markup=False, highlight=False)
+            _errors.print(
+                f"{label}: {100 * share:.0f} %, about {rest} left", markup=False, highlight=False, soft_wrap=True
+            )
 
     return tell
 
