@@ -14,6 +14,7 @@ import tomopick as tp
 from tomopick import cli
 from tomopick.io.star import TomogramSize
 from tomopick.io.tomograms import write_mrc
+from tomopick.models.registry import choices
 from tomopick.recipe import Recipe
 
 
@@ -167,5 +168,8 @@ def test_the_help_of_train_tells_the_recipes_defaults():
             found = re.search(r"\[default: (.*)\]", option.help or "")
             if found and name in Recipe.model_fields:
                 told[name] = found[1]
-    assert told == {name: str(getattr(Recipe(), name)) for name in told}
+    own, of_maps = Recipe().model_dump(), choices("heatmap-unet")
+    others = {name: f"; {of_maps[name]} for networks of score maps" for name in told if name in of_maps}
+    others = {name: text for name, text in others.items() if of_maps[name] != own[name]}
+    assert told == {name: f"{own[name]}{others.get(name, '')}" for name in told}
     assert len(told) == 7
