@@ -113,6 +113,10 @@ class Picks:
         """The picks of these runs."""
         return Picks(self.table[self.table["run"].isin(list(runs))])
 
+    def of_objects(self, names: Collection[str]) -> Picks:
+        """The picks of these objects."""
+        return Picks(self.table[self.table["object"].isin(list(names))])
+
     def xyz(self) -> NDArray[np.float64]:
         """Coordinates (n, 3), xyz in Angstrom."""
         return self.table[["x", "y", "z"]].to_numpy(np.float64)

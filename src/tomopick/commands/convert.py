@@ -52,29 +52,28 @@ def convert_picks(
         DataError: something cannot be read or written, or a size is needed that is not given.
     """
     form = picks_format(target)
-    stars = [path for path in tomograms if _is_star(path)]
-    given = [*(path for path in tomograms if path not in stars), *([source] if is_project(source) else [])]
-    sources = tomograms_of(given, kind, spacing, spacing or 10.0, None) if given else []
-    sizes = {one.name: TomogramSize.of(one.open(), place or _from(target, one.file)) for one in sources}
+    volumes = [path for path in tomograms if not _is_star(path)] + ([source] if is_project(source) else [])
+    sources = tomograms_of(volumes, kind, spacing, spacing or 10.0, None) if volumes else []
+    sizes = {one.name: TomogramSize.of(one.open(), place or _from(target, one.file)) for one in sources} or None
     if _is_star(target):  # RELION counts unbinned pixels, other programs the tomogram's own voxels
-        for path in [*([source] if _is_star(source) and not sizes else []), *stars]:
-            sizes |= sizes_within(path)
+        for path in filter(_is_star, tomograms if sizes else [source, *tomograms]):
+            sizes = {**(sizes or {}), **sizes_within(path)} or None
     if is_project(source):
         picks = picks_of(source, annotated=annotated)
     else:
-        picks = read_picks(source, spacing=spacing, tomogram_sizes=sizes or None, object_name=object_name)
+        picks = read_picks(source, spacing=spacing, tomogram_sizes=sizes, object_name=object_name)
     picks = _chosen(picks, source, runs, objects, min_score)
     if not form.several and len(picks.runs) > 1:
         raise DataError(f"a file of {form.name} is of one tomogram: choose one of {', '.join(picks.runs)} with --runs")
-    if place is not None and not sizes:
+    if place is not None and sizes is None:
         raise DataError("--link tells where others find a tomogram: name yours, too, with --tomograms")
     if pixels and spacing is None:
         raise DataError("--pixels needs the size of a pixel: add --voxel-spacing")
-    if not form.angstrom and not sizes and spacing is None:
+    if not form.angstrom and sizes is None and spacing is None:
         raise DataError(f"{target} needs the size of tomograms (--tomograms), or of a pixel (--voxel-spacing)")
-    if not pixels and not sizes and _is_star(target):
+    if not pixels and sizes is None and _is_star(target):
         notice(f"{target} is in pixels of {spacing:g} A; with --tomograms it would be in RELION 5's centred Angstrom")
-    write_picks(target, picks, spacing=spacing, tomogram_sizes=None if pixels else sizes or None)
+    write_picks(target, picks, spacing=spacing, tomogram_sizes=None if pixels else sizes)
     lost = [
         what
         for what, kept in (
@@ -102,7 +101,7 @@ def _chosen(
     if runs is not None:
         picks = picks.in_runs(runs)
     if objects is not None:
-        picks = Picks.join(picks.where(name=name) for name in objects)
+        picks = picks.of_objects(objects)
     kept = picks.where(min_score=min_score)
     if len(picks) and not len(kept):
         raise DataError(f"no pick of {source} has a score of {min_score:g}; the best has {picks.scores().max():.3f}")

@@ -95,8 +95,7 @@ def _only(objects: Sequence[ParticleObject], truth: Picks, picks: Picks) -> tupl
         raise DataError(f"unknown object {', '.join(names)}: truth and picks have only {', '.join(left)}")
     if left:
         notice(f"left out, since --object does not name them: {', '.join(left)}")
-    wanted, found = (Picks(one.table[one.table["object"].isin(names)]) for one in (truth, picks))
-    return wanted, found
+    return truth.of_objects(names), picks.of_objects(names)
 
 
 def _few(names: Sequence[str], most: int = 6) -> str:
