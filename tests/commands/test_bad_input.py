@@ -295,6 +295,7 @@ def test_simulate_refuses_what_it_cannot_do_and_leaves_nothing(refuse, phantom, 
     refuse("simulate", phantom, says=("holds a project already",))
     refuse("simulate", tmp_path / "file" / "out", says=("cannot make the folder",))
     refuse("simulate", tmp_path / "out", "--shape", 8, 64, 64, says=("8", "at least 16"))
+    refuse("simulate", tmp_path / "out", "--particle", "x=gone.pdb", says=("no file gone.pdb for the structure of x",))
     assert list((tmp_path / "out").iterdir()) == []
 
 

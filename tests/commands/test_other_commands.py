@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import gaussian_filter
 
 import tomopick as tp
 from tomopick import cli
@@ -41,6 +42,24 @@ def test_the_seed_settles_the_phantom(succeed, phantom, tmp_path):
     first = [line for line in (phantom / "truth.csv").read_text().splitlines() if "SIM_0" in line]
     assert (tmp_path / "same" / "truth.csv").read_text().splitlines()[1:] == first
     assert (tmp_path / "other" / "truth.csv").read_text().splitlines()[1:] != first
+
+
+def test_a_particle_of_ones_own_is_simulated_instead_of_the_six(succeed, tmp_path):
+    cube = np.zeros((24, 24, 24), np.float32)
+    cube[6:18, 6:18, 6:18] = 1
+    write_mrc(tmp_path / "cube.mrc", cube, 5.0)
+    particle = f"cube={tmp_path / 'cube.mrc'}:800"
+    succeed("simulate", tmp_path / "mine", "--runs", 1, "--shape", 48, 64, 64, "--particle", particle)
+    source = tp.open_project(tmp_path / "mine" / "config.json")
+    [known] = source.objects
+    # a cube of 60 A: its last voxels are 48 A from the middle, and 98 percent of it nearer than that
+    assert known.name == "cube"
+    assert 40 <= known.radius <= 48
+    assert source.picks().objects == ["cube"]
+    smooth = gaussian_filter(source.tomogram("SIM_0", "wbp")[:, :, :], 2)
+    zyx = np.rint(source.picks().xyz()[:, ::-1] / 10.0).astype(int)
+    assert len(zyx) >= 3
+    assert (smooth[tuple(zyx.T)] < np.percentile(smooth, 5)).all()  # dark, as protein is
 
 
 def test_varied_tomograms_are_the_same_for_any_number_of_jobs(succeed, tmp_path):

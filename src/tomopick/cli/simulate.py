@@ -18,6 +18,14 @@ def simulate(
         192,
         192,
     ),
+    particle: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE[:KDA]",
+            help="A particle to simulate instead of CZII's six, by its atomic model (PDB, mmCIF) or a map (MRC, bright "
+            "particle, with its mass in kDa); repeatable.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other tomograms.", min=0)] = 0,
     vary: Annotated[
         bool,
@@ -39,8 +47,18 @@ def simulate(
     Example: `tomopick simulate phantom --runs 3 --shape 96 192 192 --seed 0`
 
     Example: `tomopick simulate many --runs 12 --shape 128 256 256 --vary --jobs 4`
+
+    With your own particles it makes something to train on before, or without, annotations:
+
+    Example: `tomopick simulate mine --runs 12 --shape 128 256 256 --vary --particle ribosome=6qzp.cif --particle
+    complex=average.mrc:650`
+
+    What is trained on them (`tomopick train mine/config.json --out start --model heatmap-unet`) is a start for training
+    on real tomograms (`--init start/model.safetensors`).
     """
     from tomopick.commands.simulate import simulate_project
+    from tomopick.io.structures import parse_structure
 
-    _, truth = simulate_project(out, runs, shape, seed, vary=vary, jobs=jobs)
+    structures = [parse_structure(text) for text in particle or []]
+    _, truth = simulate_project(out, runs, shape, seed, vary=vary, jobs=jobs, structures=structures)
     typer.echo(f"{out / 'config.json'}: {runs} tomograms with {len(truth)} particles; truth in {out / 'truth.csv'}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tomopick.atomic import replacing
 from tomopick.commands.screen import progress_bar
 from tomopick.errors import DataError
 from tomopick.io.project import Project, create_project
-from tomopick.objects import CZII_OBJECTS
+from tomopick.objects import CZII_OBJECTS, CZII_WEIGHTS, ParticleObject, distinct_color
 from tomopick.picks import Picks
 from tomopick.simulate import Scope, simulate_runs
+from tomopick.structures import Structure
 from tomopick.tomogram import Tomogram
 
 __all__ = ["simulate_project"]
@@ -28,10 +29,11 @@ def simulate_project(
     *,
     vary: bool = False,
     jobs: int = 1,
+    structures: Sequence[Structure] = (),
 ) -> tuple[Project, Picks]:
     """Simulate runs into a new copick project, ``folder/config.json``, and their truth into ``folder/truth.csv``.
 
-    `settings`, `vary` and `jobs` are those of `simulate_runs`.
+    `settings`, `vary`, `jobs` and `structures` are those of `simulate_runs`; structures are objects by their radii.
     """
     if (folder / "config.json").exists() or (folder / "ExperimentRuns").exists():
         raise DataError(f"{folder} holds a project already; choose another folder")
@@ -40,15 +42,35 @@ def simulate_project(
     except OSError as error:
         raise DataError(f"cannot make the folder {folder}: {error.strerror}") from error
     try:
-        return _fill(folder, runs, simulate_runs(runs, shape, seed, settings, vary, jobs))
+        return _fill(
+            folder, _objects(structures), runs, simulate_runs(runs, shape, seed, settings, vary, jobs, structures)
+        )
     except BaseException:  # also a keyboard interrupt: half a project would pass for a whole one
         (folder / "config.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "ExperimentRuns", ignore_errors=True)
         raise
 
 
-def _fill(folder: Path, runs: int, simulated: Iterator[tuple[Tomogram, Picks]]) -> tuple[Project, Picks]:
-    project = create_project(folder / "config.json", CZII_OBJECTS, name="tomopick phantom")
+def _objects(structures: Sequence[Structure]) -> tuple[ParticleObject, ...]:
+    return (
+        tuple(
+            ParticleObject(
+                name=structure.name,
+                radius=round(structure.radius),
+                weight=CZII_WEIGHTS.get(structure.name, 1.0),
+                label=i + 1,
+                color=distinct_color(i),
+            )
+            for i, structure in enumerate(structures)
+        )
+        or CZII_OBJECTS
+    )
+
+
+def _fill(
+    folder: Path, objects: Sequence[ParticleObject], runs: int, simulated: Iterator[tuple[Tomogram, Picks]]
+) -> tuple[Project, Picks]:
+    project = create_project(folder / "config.json", objects, name="tomopick phantom")
     truths = []
     with progress_bar(f"simulating {runs} tomograms") as tell:
         for done, (tomogram, picks) in enumerate(simulated, start=1):

@@ -1,4 +1,4 @@
-"""Particles as clouds of Gaussian blobs: the right symmetry, mass and size, and no more than that."""
+"""Particles: clouds of Gaussian blobs of the right symmetry, mass and size, or structures that are given."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 from scipy.stats import qmc
 
 from tomopick.errors import DataError
+from tomopick.structures import Structure
 
 __all__ = [
-    "GOLD_BEAD", "BlobModel", "altered_model", "crowder_models", "log_uniform", "particle_model", "random_crowders",
-    "render",
+    "GOLD_BEAD", "BlobModel", "Particle", "altered_model", "crowder_models", "log_uniform", "particle_model",
+    "random_crowders", "render",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -210,12 +212,35 @@ GOLD_BEAD = BlobModel(np.zeros((1, 3)), 14.0, 400, 50)
 """A small gold bead. Its 1300 kDa count as 400, since little is left of the beam behind gold to take more away."""
 
 
-def render(model: BlobModel, spacing: float) -> NDArray[np.float32]:
+Particle = BlobModel | Structure
+"""What can be put into a specimen; the origin of a structure is its centre of mass."""
+
+
+def render(model: Particle, spacing: float) -> NDArray[np.float32]:
     """The density of a model in a cube (zyx, kDa per voxel) with its origin at voxel ``size // 2`` of each axis."""
+    density = _resampled(model, spacing) if isinstance(model, Structure) else _blobs(model, spacing)
+    return np.asarray(density * (model.mass / density.sum()), dtype=np.float32)
+
+
+def _resampled(structure: Structure, spacing: float) -> Floats:
+    """A structure on voxels of another spacing, blurred first as far as these are coarser than its own."""
+    coarser = spacing / structure.spacing
+    source = np.asarray(structure.density, dtype=np.float64)
+    reach = np.maximum(structure.centre, np.array(source.shape) - 1 - structure.centre).max() / coarser
+    half = math.ceil(reach) + 3
+    axis = np.arange(-half, half) * coarser
+    grid = np.stack(np.meshgrid(*(axis + c for c in structure.centre), indexing="ij"))
+    # as much room around it as the blur needs
+    blur = 0.5 * math.sqrt(max(coarser**2 - 1, 0))
+    room = math.ceil(4 * blur) + 1
+    blurred = gaussian_filter(np.pad(source, room), blur, mode="constant")
+    return np.asarray(map_coordinates(blurred, grid + room, order=1, mode="constant"), dtype=np.float64)
+
+
+def _blobs(model: BlobModel, spacing: float) -> Floats:
     reach = np.linalg.norm(model.centres, axis=1).max() + 4 * model.sigma
     half = int(np.ceil(reach / spacing)) + 1
     axis = np.arange(-half, half) * spacing
     # A blob is a product of three profiles, one for each axis: (axis, blob, voxel).
     profile = np.exp(-0.5 * ((axis - model.centres.T[..., None]) / model.sigma) ** 2)
-    density = np.einsum("bx,by,bz->zyx", *profile, optimize=True)
-    return np.asarray(density * (model.mass / density.sum()), dtype=np.float32)
+    return np.asarray(np.einsum("bx,by,bz->zyx", *profile, optimize=True), dtype=np.float64)

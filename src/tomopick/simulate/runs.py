@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from tomopick.processes import in_order
 from tomopick.simulate.imaging import Scope, TiltSeries, observe, project
 from tomopick.simulate.particles import (
     GOLD_BEAD,
-    BlobModel,
+    Particle,
     altered_model,
     crowder_models,
     particle_model,
@@ -23,6 +23,7 @@ from tomopick.simulate.particles import (
 from tomopick.simulate.reconstruction import reconstruct
 from tomopick.simulate.specimen import Placed, place
 from tomopick.simulate.variety import varied
+from tomopick.structures import Structure
 from tomopick.tomogram import Tomogram
 
 __all__ = ["simulate_run", "simulate_runs"]
@@ -46,29 +47,34 @@ def simulate_run(
     shape_zyx: tuple[int, int, int] = (96, 192, 192),
     seed: int = 0,
     settings: Scope | None = None,
+    structures: Sequence[Structure] = (),
 ) -> tuple[Tomogram, Picks]:
-    """A phantom tomogram of the six CZII objects and the true positions in it.
+    """A phantom tomogram of the six CZII objects, or of given structures, and the true positions in it.
 
-    It is a phantom, not a physical simulation: particles are clouds of blobs, scattering is a plain projection of mass
-    under one contrast transfer function, and the noise is white (docs/simulator.md says what is left out).
+    It is a phantom, not a physical simulation: CZII's particles are clouds of blobs, scattering is a plain projection
+    of mass under one contrast transfer function, and the noise is white (docs/simulator.md says what is left out).
 
     Args:
         name: of the run; it and the seed settle every random choice.
         shape_zyx: size in voxels, at least 16 each.
         seed: 0 or more.
         settings: the specimen and the microscope; ``Scope()`` where none are given (`varied` draws one).
+        structures: what is annotated instead of the six, about as many copies of each; they have no jitter.
 
     Returns:
         The tomogram (kind "wbp"; float32 zyx, zero mean, unit deviation, protein dark) and its picks (xyz in Angstrom,
         score 1, with RELION's Euler angles of the true rotation).
 
     Raises:
-        DataError: the shape or the seed is out of range.
+        DataError: the shape or the seed is out of range, or two structures have one name.
     """
     scope = settings or Scope()
     _check(shape_zyx, seed)
     rng = np.random.default_rng([seed, *name.encode()])
-    specimen, picks = _specimen(name, shape_zyx, scope, rng)
+    models = {s.name: s for s in structures} or _czii_models(scope, rng)
+    if structures and len(models) < len(structures):
+        raise DataError(f"{len(structures)} structures with the names {', '.join(models)}; give each its own")
+    specimen, picks = _specimen(name, shape_zyx, scope, models, rng)
     series = TiltSeries(shape_zyx, scope.spacing, scope.angles())
     images = observe(project(specimen, series), series, scope, rng)
     return Tomogram(_normalised(reconstruct(images, series, scope.low_pass)), scope.spacing, name, "wbp"), picks
@@ -81,6 +87,7 @@ def simulate_runs(
     settings: Scope | None = None,
     vary: bool = False,
     jobs: int = 1,
+    structures: Sequence[Structure] = (),
 ) -> Iterator[tuple[Tomogram, Picks]]:
     """Runs ``SIM_0`` to ``SIM_{n-1}`` in this order.
 
@@ -92,6 +99,7 @@ def simulate_runs(
         vary: draw the settings of each run by `varied`, from the seed and the run's number.
         jobs: processes that work at a time; the runs are the same for any number of them. With more than one, a
             script must guard its main part with ``if __name__ == "__main__":``.
+        structures: as in `simulate_run`.
 
     Raises:
         DataError: as in `simulate_run`; settings are given though they shall vary; or a process ended early.
@@ -102,7 +110,7 @@ def simulate_runs(
     if vary and settings is not None:
         raise DataError("settings are given, and each run shall draw its own; give settings or vary, not both")
     scopes = (varied(np.random.default_rng([seed, i, _VARIETY])) if vary else settings for i in range(n))
-    tasks = ((f"SIM_{i}", shape_zyx, seed, scope) for i, scope in enumerate(scopes))
+    tasks = ((f"SIM_{i}", shape_zyx, seed, scope, structures) for i, scope in enumerate(scopes))
     yield from in_order(simulate_run, tasks, min(jobs, max(n, 1)))
 
 
@@ -113,19 +121,27 @@ def _check(shape_zyx: tuple[int, int, int], seed: int) -> None:
         raise DataError(f"the seed {seed} is negative; give 0 or more")
 
 
-def _specimen(
-    name: str, shape_zyx: tuple[int, int, int], scope: Scope, rng: np.random.Generator
-) -> tuple[list[Placed], Picks]:
-    """Everything in the box, and the picks of what is annotated."""
-    volume = float(np.prod(shape_zyx)) * scope.spacing**3 / _CUBIC_MICROMETRE
-    models = {
+def _czii_models(scope: Scope, rng: np.random.Generator) -> dict[str, Particle]:
+    return {
         o.name: altered_model(o.name, rng, scope.jitter) if scope.jitter else particle_model(o.name)
         for o in CZII_OBJECTS
     }
-    wanted: list[tuple[BlobModel, int]] = []
+
+
+def _specimen(
+    name: str,
+    shape_zyx: tuple[int, int, int],
+    scope: Scope,
+    models: Mapping[str, Particle],
+    rng: np.random.Generator,
+) -> tuple[list[Placed], Picks]:
+    """Everything in the box, and the picks of what is annotated: the models, by name."""
+    volume = float(np.prod(shape_zyx)) * scope.spacing**3 / _CUBIC_MICROMETRE
+    shares = _SHARES if models.keys() == _SHARES.keys() else dict.fromkeys(models, 1 / len(models))
+    wanted: list[tuple[Particle, int]] = []
     if scope.particles > 0:
         for key, model in sorted(models.items(), key=lambda item: -item[1].radius):
-            count = round(scope.particles * volume * _SHARES[key] * rng.uniform(0.8, 1.2))
+            count = round(scope.particles * volume * shares[key] * rng.uniform(0.8, 1.2))
             wanted.append((model, max(count, _LEAST_COPIES)))
     wanted.append((GOLD_BEAD, scope.beads))
     kinds = (*random_crowders(rng, scope.strangers), *crowder_models())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from tomopick.geometry import angstrom_from_voxel
-from tomopick.simulate.particles import BlobModel
+from tomopick.simulate.particles import Particle
 
 __all__ = ["Placed", "place"]
 
@@ -28,7 +28,7 @@ class Placed:
         rotation: n rotations that turn the model's xyz axes into the specimen's.
     """
 
-    model: BlobModel
+    model: Particle
     xyz: Floats
     rotation: Rotation
 
@@ -47,7 +47,7 @@ def random_rotations(count: int, rng: np.random.Generator) -> Rotation:
 
 
 def place(
-    wanted: Sequence[tuple[BlobModel, int]],
+    wanted: Sequence[tuple[Particle, int]],
     shape_zyx: tuple[int, int, int],
     spacing: float,
     rng: np.random.Generator,
