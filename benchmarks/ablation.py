@@ -23,14 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 from machine import Machine
-from measure import answer, make_folder, markdown_table, mean_f1
+from measure import answer, at_best, make_folder, markdown_table, mean_f1
 from torch import Tensor, nn
 
 from tomopick.atomic import replacing
 from tomopick.commands.sources import project_at
 from tomopick.commands.train import read_recipe, train_project
-from tomopick.curves import best_thresholds
-from tomopick.evaluation import Evaluation, evaluate
 from tomopick.inference.device import chosen_device
 from tomopick.inference.engine import score_map
 from tomopick.inference.peaks import find_peaks
@@ -194,12 +192,8 @@ def judged(model: Model, config: Path, box: tuple[int, int], device: str) -> tup
     picks = outside(Picks.join(find_peaks(one, objects) for one in maps), box)
     truth = outside(Picks.join(project.picks(run=run) for run in runs), box)
 
-    def best(beta: float) -> Evaluation:
-        thresholds = best_thresholds(picks, truth, objects, beta=beta, runs=runs)
-        return evaluate(picks, truth, objects, beta=beta, runs=runs, thresholds=thresholds)
-
-    f4 = best(4)
-    return f4.score, mean_f1(best(1), objects), {n: s.f_beta for n, s in f4.by_object.items()}
+    f4, f1 = (at_best(picks, truth, objects, runs, beta) for beta in (4, 1))
+    return f4.score, mean_f1(f1, objects), {n: s.f_beta for n, s in f4.by_object.items()}
 
 
 def outside(picks: Picks, box: tuple[int, int]) -> Picks:

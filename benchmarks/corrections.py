@@ -15,7 +15,16 @@ from statistics import mean, stdev
 
 import numpy as np
 from machine import Machine
-from measure import answer, make_folder, markdown_table, recipe_of, timed_pick, training_arguments, write_results
+from measure import (
+    answer,
+    bare_copy,
+    make_folder,
+    markdown_table,
+    recipe_of,
+    timed_pick,
+    training_arguments,
+    write_results,
+)
 
 from tomopick.commands.sources import project_at, split_names
 from tomopick.commands.train import train_project
@@ -104,16 +113,10 @@ def _missed(picks: Picks, truth: Picks, objects: tuple[ParticleObject, ...]) -> 
 
 def unannotated(project: Project, run: str, folder: Path) -> Path:
     """A configuration of the same project in which one run has no annotations."""
-    from shutil import copytree, ignore_patterns
-
-    root = Path(str(project.root.config.overlay_root).removeprefix("local://"))
-    copytree(root, folder / "overlay", ignore=ignore_patterns("Picks"))
-    for other in project.runs:
-        if other != run:
-            copytree(root / "ExperimentRuns" / other / "Picks", folder / "overlay/ExperimentRuns" / other / "Picks")
-    text = project.path.read_text().replace(str(root), str((folder / "overlay").resolve()))
-    (folder / "config.json").write_text(text)
-    return folder / "config.json"
+    config = bare_copy(project, folder)
+    others = Picks.join(project.picks(run=other) for other in project.runs if other != run)
+    project_at(config).add_picks(others, "known", "0")
+    return config
 
 
 def judged(model: Model, project: Project, runs: list[str], device: str) -> float:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,11 @@ import pandas as pd
 from tomopick.atomic import replacing
 from tomopick.commands.screen import progress_bar
 from tomopick.commands.train import read_recipe
+from tomopick.curves import best_thresholds
 from tomopick.errors import DataError, TomopickError
-from tomopick.evaluation import Evaluation, ObjectScore
+from tomopick.evaluation import Evaluation, ObjectScore, evaluate
 from tomopick.inference.picking import pick
+from tomopick.io.project import Project
 from tomopick.models.modelfile import Model, ModelSpec
 from tomopick.objects import ParticleObject
 from tomopick.picks import Picks
@@ -30,6 +33,8 @@ __all__ = [
     "Losses",
     "TimedPicks",
     "answer",
+    "at_best",
+    "bare_copy",
     "interval_words",
     "make_folder",
     "markdown_table",
@@ -160,6 +165,23 @@ def interval_words(score: Evaluation) -> str:
 def mean_f1(score: Evaluation, objects: Sequence[ParticleObject]) -> float:
     """The mean F1 of the objects that have a weight."""
     return float(np.mean([score.by_object[o.name].f1 for o in objects if o.weight > 0]))
+
+
+def at_best(
+    picks: Picks, truth: Picks, objects: Sequence[ParticleObject], runs: Sequence[str], beta: float
+) -> Evaluation:
+    """What the best threshold of each object on these very picks reaches, so that the choice of one plays no part."""
+    thresholds = best_thresholds(picks, truth, objects, beta=beta, runs=runs)
+    return evaluate(picks, truth, objects, beta=beta, runs=runs, thresholds=thresholds)
+
+
+def bare_copy(project: Project, folder: Path) -> Path:
+    """The configuration of a copy of a project on disk, in this folder and without any annotations."""
+    root = Path(str(project.root.config.overlay_root).removeprefix("local://"))
+    copytree(root, folder / "overlay", ignore=ignore_patterns("Picks"))
+    text = project.path.read_text().replace(str(root), str((folder / "overlay").resolve()))
+    (folder / "config.json").write_text(text)
+    return folder / "config.json"
 
 
 def write_results(folder: Path, lines: Sequence[str], facts: dict[str, object], json_file: Path | None) -> None:
