@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def test_the_model_is_that_of_the_epoch_that_the_recipe_keeps(tmp_path, monkeypa
     told = load_model(fitted.model).spec.provenance
     assert (told["epoch"], told["validation_loss"]) == {"best": (1, 1.0), "last": (3, 4.0)}[keep]
     assert len(kept) == {"best": 2, "last": 4}[keep] + 1  # and once more when the training has finished
+
+
+@pytest.mark.parametrize("every", [0.0, 3600.0])
+def test_a_long_epoch_tells_how_far_it_is(tmp_path, monkeypatch, capsys, every):
+    monkeypatch.setattr(training_run, "EVERY", every)
+    fitted = training_run.fit(TRAINING, VALIDATION, [BLOB], RECIPE.model_copy(update={"epochs": 1}), tmp_path)
+    *steps, epoch = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch 0: ")]
+    told = [re.fullmatch(r"epoch 0: (\d) of 4 steps, training loss ([\d.]+), [\d.]+ minutes", line) for line in steps]
+    assert [line and line[1] for line in told] == (["1", "2", "3"] if every == 0 else [])
+    assert f"training loss {fitted.history['train_loss'][0]:.4f}, validation loss" in epoch
 
 
 def test_the_loss_falls_and_the_blobs_are_found(whole):

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ __all__ = ["Fitted", "Fitting", "Trained", "TrainingRun", "fit", "train"]
 IN_MEMORY = 8 * 2**30  # bytes of float32 tomograms that are held in memory rather than read crop by crop
 LAST = "checkpoints/last.ckpt"
 RECIPE = "recipe.json"
+EVERY = 30.0  # seconds between lines that tell how far an epoch is
 
 
 class Fitting(TypedDict, total=False):
@@ -104,7 +106,21 @@ class _Keep(Callback):  # type: ignore[misc]
 
 
 class _EpochLines(Callback):  # type: ignore[misc]
-    """A line for each epoch, where output goes to a file and a bar would fill it."""
+    """A line for each epoch, and now and then in long ones, where output goes to a file and a bar would fill it."""
+
+    def __init__(self) -> None:
+        self.told = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: DenseTask, *_: Any) -> None:
+        done, steps = len(pl_module.train_losses), trainer.num_training_batches
+        if time.monotonic() - self.told < EVERY or done == steps:
+            return
+        self.told = time.monotonic()
+        print(
+            f"epoch {trainer.current_epoch}: {done} of {steps} steps, training loss "
+            f"{np.mean(pl_module.train_losses):.4f}, {pl_module.minutes():.1f} minutes",
+            flush=True,
+        )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: DenseTask) -> None:
         train_loss, val_loss = (
@@ -115,6 +131,7 @@ class _EpochLines(Callback):  # type: ignore[misc]
             f"{pl_module.minutes():.1f} minutes",
             flush=True,
         )
+        self.told = time.monotonic()
 
 
 def train(
