@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +38,18 @@ class Structure:
         if not self.spacing > 0:
             raise DataError(f"the structure of {self.name} has a voxel spacing of {self.spacing} A; give one above 0")
 
-    @property
+    @cached_property
     def mass(self) -> float:
         """Of the whole particle, in kDa."""
         return float(self.density.sum(dtype=np.float64))
 
-    @property
+    @cached_property
     def centre(self) -> NDArray[np.float64]:
         """Centre of mass, zyx in voxels."""
         profiles = [self.density.sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
         return np.array([profile @ np.arange(len(profile)) for profile in profiles]) / self.mass
 
-    @property
+    @cached_property
     def radius(self) -> float:
         """Of the sphere about the centre of mass that holds 98 percent of it, in Angstrom."""
         axes = np.ogrid[tuple(slice(n) for n in self.density.shape)]

@@ -113,6 +113,18 @@ def test_of_a_map_what_rises_above_its_noise_weighs_what_was_told(tmp_path: Path
     assert max(noisy.density.shape) <= max(clean_one.density.shape) <= 22
 
 
+def test_fine_maps_are_binned_and_keep_mass_size_and_shape(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    coarse = np.zeros((12, 13, 14))
+    coarse[3:9, 4:9, 5:11] = rng.uniform(0.5, 1, (6, 5, 6))
+    write_mrc(tmp_path / "fine.mrc", np.kron(coarse, np.ones((3, 3, 3))), 1.3)
+    structure = read_structure(tmp_path / "fine.mrc", "x", 100.0)
+    assert structure.spacing == pytest.approx(3.9)
+    assert structure.mass == pytest.approx(100, rel=1e-5)
+    expected = coarse[3:9, 4:9, 5:11]
+    np.testing.assert_allclose(structure.density, 100 * expected / expected.sum(), rtol=1e-4)
+
+
 def test_parts_of_a_particle_that_stand_apart_count(tmp_path: Path) -> None:
     two = np.zeros((20, 20, 30))
     two[8:12, 8:12, 6:10] = two[8:12, 8:12, 18:22] = 1

@@ -19,6 +19,7 @@ __all__ = ["parse_structure", "read_structure"]
 ATOMIC = (".pdb", ".ent", ".cif", ".mmcif")
 MAPS = (".mrc", ".map", ".ccp4")
 _FINE = 2.0  # Angstrom between the voxels that atoms are counted in
+_COARSE = 4.0  # Angstrom between the voxels of a map, at most, where its own are finer: enough for tomograms
 _NOISE = 3.0  # deviations above the mean of what surrounds a map's particle
 _PIECE = 0.05  # share of the largest piece's mass below which another one is noise
 
@@ -91,7 +92,16 @@ def _of_map(path: Path) -> tuple[NDArray[np.float32], float]:
     pieces, count = label(density > max(level, 0.0))
     masses = np.bincount(pieces.ravel(), density.ravel(), minlength=count + 1)
     masses[0] = 0.0  # what is not above the level
-    return density * (masses > _PIECE * masses.max())[pieces], tomogram.spacing
+    kept = density * (masses > _PIECE * masses.max())[pieces]
+    factor = max(1, int(_COARSE // tomogram.spacing))
+    return _binned(kept, factor), factor * tomogram.spacing
+
+
+def _binned(density: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Sums over cubes of this edge in voxels."""
+    filled = np.pad(density, [(0, -n % factor) for n in density.shape])
+    split = filled.reshape([edge for n in filled.shape for edge in (n // factor, factor)])
+    return np.asarray(split.sum(axis=(1, 3, 5)), dtype=np.float32)
 
 
 def _of_atoms(path: Path) -> tuple[NDArray[np.float32], float]:

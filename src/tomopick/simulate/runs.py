@@ -59,7 +59,8 @@ def simulate_run(
         shape_zyx: size in voxels, at least 16 each.
         seed: 0 or more.
         settings: the specimen and the microscope; ``Scope()`` where none are given (`varied` draws one).
-        structures: what is annotated instead of the six, about as many copies of each; they have no jitter.
+        structures: what is annotated instead of the six, about as many copies of each (of these names, in the shares
+            of the six); they have no jitter.
 
     Returns:
         The tomogram (kind "wbp"; float32 zyx, zero mean, unit deviation, protein dark) and its picks (xyz in Angstrom,
