@@ -146,6 +146,7 @@ def test_parts_of_a_particle_that_stand_apart_count(tmp_path: Path) -> None:
         ("ribosome={0}/map.mrc:-3", "mass of ribosome is -3 kDa"),
         ("ribosome={0}/map.mrc:nan", "mass of ribosome is nan kDa"),
         ("ribosome={0}/empty.mrc:3", "no atoms or density"),
+        ("ribosome={0}/dark.mrc:465", "particle in .*dark.mrc is darker.*times -1"),
         ("ribosome={0}/bad.cif", "cannot read .*bad.cif"),
         ("ribosome={0}/none.pdb", "no atoms or density"),
         ("ribosome={0}/notes.txt", "no structure that can be read.*pdb.*mrc"),
@@ -155,6 +156,9 @@ def test_parts_of_a_particle_that_stand_apart_count(tmp_path: Path) -> None:
 def test_what_is_no_structure_is_told(tmp_path: Path, text: str, message: str) -> None:
     write_mrc(tmp_path / "map.mrc", np.ones((4, 4, 4)), 5.0)
     write_mrc(tmp_path / "empty.mrc", np.zeros((4, 4, 4)), 5.0)
+    dark = np.zeros((12, 12, 12))
+    dark[4:8, 4:8, 4:8] = -1
+    write_mrc(tmp_path / "dark.mrc", dark, 5.0)
     (tmp_path / "bad.cif").write_text("data_x\nloop_\n_a\n'open\n")
     (tmp_path / "none.pdb").write_text("END\n")
     (tmp_path / "notes.txt").write_text("notes")

@@ -39,7 +39,8 @@ def read_structure(path: str | Path, name: str, mass: float | None = None) -> St
         mass: kDa; a map does not tell it, an atomic model does, but may leave parts of the particle out.
 
     Raises:
-        DataError: the file is missing, of another kind or damaged, holds nothing, or is a map and no mass is given.
+        DataError: the file is missing, of another kind or damaged, holds nothing, or is a map in
+            which the particle is dark, or of which no mass is given.
     """
     path = Path(path)
     if not path.is_file():
@@ -88,8 +89,10 @@ def _of_map(path: Path) -> tuple[NDArray[np.float32], float]:
     middle = (np.array(density.shape) - 1) / 2
     axes = np.ogrid[tuple(slice(n) for n in density.shape)]
     outside = density[sum((axis - m) ** 2 for axis, m in zip(axes, middle, strict=True)) > middle.min() ** 2]
-    level = float(outside.mean() + _NOISE * outside.std()) if outside.std() else 0.0
-    pieces, count = label(density > max(level, 0.0))
+    mean, noise = float(outside.mean()), float(_NOISE * outside.std())
+    if (mean - noise - density).clip(0).sum() > (density - mean - noise).clip(0).sum():
+        raise DataError(f"the particle in {path} is darker than what surrounds it; give the map times -1")
+    pieces, count = label(density > max(mean + noise, 0.0))
     masses = np.bincount(pieces.ravel(), density.ravel(), minlength=count + 1)
     masses[0] = 0.0  # what is not above the level
     kept = density * (masses > _PIECE * masses.max())[pieces]
