@@ -80,6 +80,14 @@ def test_an_atomic_model_weighs_its_atoms_where_they_are(tmp_path: Path) -> None
     assert structure.spacing == 2.0
 
 
+def test_a_very_large_model_takes_no_more_memory(tmp_path: Path) -> None:
+    (tmp_path / "far.pdb").write_text(atoms(("C", 0, 0, 0, 1.0), ("O", 9000, 4500, 0, 1.0)))
+    structure = read_structure(tmp_path / "far.pdb", "far")
+    assert structure.density.shape == (1, 101, 201)
+    assert structure.spacing == 45.0
+    assert structure.density[0, 100, 200] == pytest.approx(OXYGEN, rel=1e-5)
+
+
 def test_the_biological_assembly_is_taken_where_the_file_has_one(tmp_path: Path) -> None:
     (tmp_path / "one.cif").write_text(LOOP)
     (tmp_path / "both.cif").write_text(LOOP + "#\n" + ASSEMBLY)

@@ -18,7 +18,8 @@ __all__ = ["parse_structure", "read_structure"]
 
 ATOMIC = (".pdb", ".ent", ".cif", ".mmcif")
 MAPS = (".mrc", ".map", ".ccp4")
-_FINE = 2.0  # Angstrom between the voxels that atoms are counted in
+_FINE = 2.0  # Angstrom between the voxels that atoms are counted in, at least
+_MOST = 200  # of these voxels along an edge
 _COARSE = 4.0  # Angstrom between the voxels of a map, at most, where its own are finer: enough for tomograms
 _NOISE = 3.0  # deviations above the mean of what surrounds a map's particle
 _PIECE = 0.05  # share of the largest piece's mass below which another one is noise
@@ -108,14 +109,15 @@ def _binned(density: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
 
 
 def _of_atoms(path: Path) -> tuple[NDArray[np.float32], float]:
-    """Masses of the atoms (kDa) in voxels of 2 A, zyx, and this spacing."""
+    """Masses of the atoms (kDa) in voxels of 2 A, of a very large particle in larger ones, zyx, and their spacing."""
     positions, masses = _atoms(path)
     if not len(masses):
         return np.zeros((1, 1, 1), np.float32), _FINE
-    voxels = np.rint((positions - positions.min(axis=0)) / _FINE).astype(int)
+    spacing = max(_FINE, float(np.ptp(positions, axis=0).max()) / _MOST)
+    voxels = np.rint((positions - positions.min(axis=0)) / spacing).astype(int)
     density = np.zeros(voxels.max(axis=0) + 1)
     np.add.at(density, tuple(voxels.T), masses)
-    return np.ascontiguousarray(density.T, dtype=np.float32), _FINE
+    return np.ascontiguousarray(density.T, dtype=np.float32), spacing
 
 
 def _atoms(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
