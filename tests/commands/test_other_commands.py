@@ -49,7 +49,8 @@ def test_a_particle_of_ones_own_is_simulated_instead_of_the_six(succeed, tmp_pat
     cube[6:18, 6:18, 6:18] = 1
     write_mrc(tmp_path / "cube.mrc", cube, 5.0)
     particle = f"cube={tmp_path / 'cube.mrc'}:800"
-    succeed("simulate", tmp_path / "mine", "--runs", 1, "--shape", 48, 64, 64, "--particle", particle)
+    done = succeed("simulate", tmp_path / "mine", "--runs", 1, "--shape", 48, 64, 64, "--particle", particle)
+    assert "cube: 800 kDa, radius 43 A" in done.out
     source = tp.open_project(tmp_path / "mine" / "config.json")
     [known] = source.objects
     # a cube of 60 A: its last voxels are 48 A from the middle, and 98 percent of it nearer than that
@@ -60,6 +61,13 @@ def test_a_particle_of_ones_own_is_simulated_instead_of_the_six(succeed, tmp_pat
     zyx = np.rint(source.picks().xyz()[:, ::-1] / 10.0).astype(int)
     assert len(zyx) >= 3
     assert (smooth[tuple(zyx.T)] < np.percentile(smooth, 5)).all()  # dark, as protein is
+
+
+def test_particles_that_do_not_fit_are_told(succeed, tmp_path):
+    write_mrc(tmp_path / "long.mrc", np.pad(np.ones((4, 4, 60), np.float32), 2), 8.0)
+    particle = f"long={tmp_path / 'long.mrc'}:800"
+    done = succeed("simulate", tmp_path / "small", "--runs", 1, "--shape", 16, 32, 32, "--particle", particle)
+    assert "no long fits into the tomograms; give a larger --shape" in done.err
 
 
 def test_varied_tomograms_are_the_same_for_any_number_of_jobs(succeed, tmp_path):

@@ -153,10 +153,13 @@ def test_parts_of_a_particle_that_stand_apart_count(tmp_path: Path) -> None:
         ("ribosome={0}/map.mrc", "does not tell a mass.*ribosome=.*map.mrc:465"),
         ("ribosome={0}/map.mrc:-3", "mass of ribosome is -3 kDa"),
         ("ribosome={0}/map.mrc:nan", "mass of ribosome is nan kDa"),
-        ("ribosome={0}/empty.mrc:3", "no atoms or density"),
+        ("ribosome={0}/empty.mrc:3", "no density above its noise"),
+        ("ribosome={0}/map.mrc:300kDa", "mass '300kDa' of ribosome is no number.*map.mrc:465"),
+        ("ribosome={0}/map.mrc:", "mass '' of ribosome is no number"),
         ("ribosome={0}/dark.mrc:465", "particle in .*dark.mrc is darker.*times -1"),
         ("ribosome={0}/bad.cif", "cannot read .*bad.cif"),
-        ("ribosome={0}/none.pdb", "no atoms or density"),
+        ("ribosome={0}/none.pdb", "no atoms but those of water"),
+        ("ribosome={0}/water.pdb", "no atoms but those of water"),
         ("ribosome={0}/notes.txt", "no structure that can be read.*pdb.*mrc"),
         ("ribosome={0}/packed.map.gz:3", "gunzip"),
     ],
@@ -169,6 +172,7 @@ def test_what_is_no_structure_is_told(tmp_path: Path, text: str, message: str) -
     write_mrc(tmp_path / "dark.mrc", dark, 5.0)
     (tmp_path / "bad.cif").write_text("data_x\nloop_\n_a\n'open\n")
     (tmp_path / "none.pdb").write_text("END\n")
+    (tmp_path / "water.pdb").write_text(WATER + "END\n")
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "packed.map.gz").write_bytes(gzip.compress(b"map"))
     with pytest.raises(DataError, match=message):

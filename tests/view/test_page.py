@@ -192,7 +192,7 @@ def test_the_page_shows_the_tomogram_and_asks_nobody_else(browser, served: Serve
     page = opened(browser, served)
     wait_until(lambda: drawn(page))
     tile = page.locator(".tile img").first
-    assert shades(tile.screenshot()).std() > 0.1
+    wait_until(lambda: shades(tile.screenshot()).std() > 0.1)
     assert {url.split("/")[2].split(":")[0] for url in page.asked if not url.startswith("data:")} == {
         "127.0.0.1",
         "localhost",

@@ -22,8 +22,8 @@ def simulate(
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE[:KDA]",
-            help="A particle to simulate instead of CZII's six, by its atomic model (PDB, mmCIF) or a map (MRC, bright "
-            "particle, with its mass in kDa); repeatable.",
+            help="A particle to simulate instead of CZII's six, by its atomic model (PDB, mmCIF; its first biological "
+            "assembly) or a map (MRC, bright particle, with its mass in kDa); repeatable.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other tomograms.", min=0)] = 0,
@@ -54,11 +54,13 @@ def simulate(
     complex=average.mrc:650`
 
     What is trained on them (`tomopick train mine/config.json --out start --model heatmap-unet`) is a start for training
-    on real tomograms (`--init start/model.safetensors`).
+    on real tomograms (`--init start/model.safetensors`). Voxels are of 10 A, and a training needs two tomograms.
     """
     from tomopick.commands.simulate import simulate_project
     from tomopick.io.structures import parse_structure
 
     structures = [parse_structure(text) for text in particle or []]
+    for one in structures:
+        typer.echo(f"{one.name}: {one.mass:.4g} kDa, radius {one.radius:.0f} A")
     _, truth = simulate_project(out, runs, shape, seed, vary=vary, jobs=jobs, structures=structures)
     typer.echo(f"{out / 'config.json'}: {runs} tomograms with {len(truth)} particles; truth in {out / 'truth.csv'}")

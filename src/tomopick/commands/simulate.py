@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tomopick.atomic import replacing
-from tomopick.commands.screen import progress_bar
+from tomopick.commands.screen import notice, progress_bar
 from tomopick.errors import DataError
 from tomopick.io.project import Project, create_project
 from tomopick.objects import CZII_OBJECTS, CZII_WEIGHTS, ParticleObject, distinct_color
@@ -79,6 +79,8 @@ def _fill(
             truths.append(picks)
             tell(done / runs)
     truth = Picks.join(truths)
+    if absent := [one.name for one in objects if one.name not in truth.objects]:
+        notice(f"no {', '.join(absent)} fits into the tomograms; give a larger --shape")
     with replacing(folder / "truth.csv") as temporary, temporary.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["run", "object", "x", "y", "z"])

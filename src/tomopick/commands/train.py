@@ -105,7 +105,7 @@ def check_known(runs: Sequence[str], asked: Sequence[str]) -> None:
     """
     unknown = sorted(set(asked) - set(runs))
     if unknown:
-        raise DataError(f"the project has no run {', '.join(unknown)}; it has {', '.join(runs)}")
+        raise DataError(f"the project has no run {', '.join(unknown)}; it has: {', '.join(runs) or 'none'}")
 
 
 def split_runs(runs: Sequence[str], training: list[str] | None, validation: list[str] | None) -> tuple[list[str], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,8 @@ def read_structure(path: str | Path, name: str, mass: float | None = None) -> St
 
     Of an atomic model the first model is taken, as the first biological assembly that the file describes where it
     describes one, without waters. Hydrogens, which few files have, are missed: 7 percent of a protein's mass. In a map
-    the particle is bright. It is what rises above zero, and by more than three deviations above the densities outside
-    of the largest sphere in the box, without pieces that are less than a twentieth of the largest, of which noise has
-    many.
+    the particle is bright. It is what rises above zero, and by more than three deviations above the densities at the
+    faces of the box, without pieces that are less than a twentieth of the largest, of which noise has many.
 
     Args:
         path: PDB or mmCIF, also gzipped, or an MRC map.
@@ -43,7 +43,7 @@ def read_structure(path: str | Path, name: str, mass: float | None = None) -> St
         DataError: the file is missing, of another kind or damaged, holds nothing, or is a map in
             which the particle is dark, or of which no mass is given.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(f"there is no file {path} for the structure of {name}")
     if mass is not None and not 0 < mass < np.inf:
@@ -53,12 +53,14 @@ def read_structure(path: str | Path, name: str, mass: float | None = None) -> St
         if mass is None:
             raise DataError(f"{path} is a map, which does not tell a mass; add it in kDa: {name}={path}:465")
         density, spacing = _of_map(path)
+        nothing = "density above its noise"
     elif kind.endswith(ATOMIC):
         density, spacing = _of_atoms(path)
+        nothing = "atoms but those of water"
     else:
         raise DataError(f"{path} is no structure that can be read; give {', '.join((*ATOMIC, *MAPS))}")
     if not density.any():
-        raise DataError(f"{path} holds no atoms or density above its noise")
+        raise DataError(f"{path} holds no {nothing}, so nothing of {name}")
     filled = tuple(slice(where.min(), where.max() + 1) for where in density.nonzero())
     scale = 1.0 if mass is None else mass / density.sum(dtype=np.float64)
     return Structure(name, np.asarray(density[filled] * scale, dtype=np.float32), spacing)
@@ -74,8 +76,10 @@ def parse_structure(text: str) -> Structure:
     file, _, number = rest.rpartition(":")
     try:
         path, mass = (file, float(number)) if file else (rest, None)
-    except ValueError:  # the colon belongs to the path
-        path, mass = rest, None
+    except ValueError:
+        if Path(file).expanduser().is_file():
+            raise DataError(f"the mass '{number}' of {name} is no number; give it in kDa: {name}={file}:465") from None
+        path, mass = rest, None  # the colon belongs to the path
     if not (name and path):
         raise DataError(f"cannot understand the particle '{text}'; write NAME=FILE or, for a map, NAME=FILE:KDA")
     return read_structure(path, name, mass)
@@ -83,14 +87,16 @@ def parse_structure(text: str) -> Structure:
 
 def _of_map(path: Path) -> tuple[NDArray[np.float32], float]:
     """A map without its noise, and its spacing."""
-    tomogram = read_tomogram(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # voxels of 1 A are nothing strange in a map
+        tomogram = read_tomogram(path)
     density = tomogram[:, :, :]
     if not np.isfinite(density).all():
         raise DataError(f"{path} holds values that are no numbers")
-    middle = (np.array(density.shape) - 1) / 2
-    axes = np.ogrid[tuple(slice(n) for n in density.shape)]
-    outside = density[sum((axis - m) ** 2 for axis, m in zip(axes, middle, strict=True)) > middle.min() ** 2]
-    mean, noise = float(outside.mean()), float(_NOISE * outside.std())
+    inner = np.zeros(density.shape, dtype=bool)
+    inner[1:-1, 1:-1, 1:-1] = True
+    faces = density[~inner]
+    mean, noise = float(faces.mean()), float(_NOISE * faces.std())
     if (mean - noise - density).clip(0).sum() > (density - mean - noise).clip(0).sum():
         raise DataError(f"the particle in {path} is darker than what surrounds it; give the map times -1")
     pieces, count = label(density > max(mean + noise, 0.0))
