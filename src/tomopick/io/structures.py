@@ -31,8 +31,8 @@ def read_structure(path: str | Path, name: str, mass: float | None = None) -> St
 
     Of an atomic model the first model is taken, as the first biological assembly that the file describes where it
     describes one, without waters. Hydrogens, which few files have, are missed: 7 percent of a protein's mass. In a map
-    the particle is bright. It is what rises above zero, and by more than three deviations above the densities at the
-    faces of the box, without pieces that are less than a twentieth of the largest, of which noise has many.
+    the particle is bright. It is what rises by more than three deviations above the mean of the densities at the faces
+    of the box, which counts as zero, without pieces that are less than a twentieth of the largest, as noise has many.
 
     Args:
         path: PDB or mmCIF, also gzipped, or an MRC map.
@@ -96,10 +96,10 @@ def _of_map(path: Path) -> tuple[NDArray[np.float32], float]:
     inner = np.zeros(density.shape, dtype=bool)
     inner[1:-1, 1:-1, 1:-1] = True
     faces = density[~inner]
-    mean, noise = float(faces.mean()), float(_NOISE * faces.std())
-    if (mean - noise - density).clip(0).sum() > (density - mean - noise).clip(0).sum():
+    density, noise = density - faces.mean(), float(_NOISE * faces.std())
+    if (-noise - density).clip(0).sum() > (density - noise).clip(0).sum():
         raise DataError(f"the particle in {path} is darker than what surrounds it; give the map times -1")
-    pieces, count = label(density > max(mean + noise, 0.0))
+    pieces, count = label(density > noise)
     masses = np.bincount(pieces.ravel(), density.ravel(), minlength=count + 1)
     masses[0] = 0.0  # what is not above the level
     kept = density * (masses > _PIECE * masses.max())[pieces]
