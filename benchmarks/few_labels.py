@@ -84,16 +84,18 @@ def main() -> None:
     make_folder(args.out)
     project, device = project_at(args.config), chosen_device(args.device)
     runs = split_names(args.test) or []
+    configs = {
+        count: labelled(project, [args.train, args.val], count, args.seed, args.out / f"project-{count}")
+        for count in args.labels
+    }
     rows = []
     for number, start in enumerate(args.starts):
         if Path(start).is_file():
             rows.append([start, "0", *judged(Path(start), project, runs, device)])
-        for count in args.labels:
-            name = f"{number}-{count}"
-            config = labelled(project, [args.train, args.val], count, args.seed, args.out / f"project-{name}")
+        for count, config in configs.items():
             recipe = recipe_of(args, model="heatmap-unet", init=start, ignore_unlabelled=NEAR)
             trained = train_project(
-                config, args.out / name, recipe, kind="wbp", spacing=None, training=[args.train],
+                config, args.out / f"{number}-{count}", recipe, kind="wbp", spacing=None, training=[args.train],
                 validation=[args.val], device=device, workers=args.workers,
             )  # fmt: skip
             rows.append([start, str(count), *judged(trained.model, project, runs, device)])

@@ -42,9 +42,8 @@ def simulate_project(
     except OSError as error:
         raise DataError(f"cannot make the folder {folder}: {error.strerror}") from error
     try:
-        return _fill(
-            folder, _objects(structures), runs, simulate_runs(runs, shape, seed, settings, vary, jobs, structures)
-        )
+        simulated = simulate_runs(runs, shape, seed, settings, vary, jobs, structures)
+        return _fill(folder, _objects(structures), runs, simulated)
     except BaseException:  # also a keyboard interrupt: half a project would pass for a whole one
         (folder / "config.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "ExperimentRuns", ignore_errors=True)
@@ -52,18 +51,17 @@ def simulate_project(
 
 
 def _objects(structures: Sequence[Structure]) -> tuple[ParticleObject, ...]:
-    return (
-        tuple(
-            ParticleObject(
-                name=structure.name,
-                radius=round(structure.radius),
-                weight=CZII_WEIGHTS.get(structure.name, 1.0),
-                label=i + 1,
-                color=distinct_color(i),
-            )
-            for i, structure in enumerate(structures)
+    if not structures:
+        return CZII_OBJECTS
+    return tuple(
+        ParticleObject(
+            name=structure.name,
+            radius=round(structure.radius),
+            weight=CZII_WEIGHTS.get(structure.name, 1.0),
+            label=i + 1,
+            color=distinct_color(i),
         )
-        or CZII_OBJECTS
+        for i, structure in enumerate(structures)
     )
 
 
