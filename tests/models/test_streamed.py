@@ -72,7 +72,7 @@ def test_memory_does_not_grow_with_the_volume_and_is_foretold():
     made = network("heatmap-unet")
     held = []
     for length in (96, 240):
-        streamed = Streamed(made)
+        streamed = Streamed(made, watched=True)
         with torch.inference_mode():
             for start in range(0, length, 24):
                 before = streamed.peak

@@ -26,8 +26,9 @@ class Scaling:
 
     def __call__(self, densities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scaled densities of the same shape."""
-        scaled = (densities - np.float32(self.centre)) / np.float32(self.scale)
-        return np.asarray(np.clip(scaled, -self.clip, self.clip))
+        scaled = densities - np.float32(self.centre)
+        scaled /= np.float32(self.scale)
+        return np.asarray(np.clip(scaled, -self.clip, self.clip, out=scaled))
 
 
 def scaling_of(tomogram: Tomogram, normalisation: Normalisation) -> Scaling:

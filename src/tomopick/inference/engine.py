@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise, product
 from typing import Any, Self
 
@@ -192,7 +193,7 @@ def _parts_of(whole: _Whole, axis: int, across: int, strip: tuple[int, int], pro
     low, high = whole.seen_from(across, strip)
     left, right = max(0, strip[0] - margin), min(counts[across], strip[1] + margin)
     shape = _with(counts, across, right - left)
-    one = whole.one(whole.tomogram, _with((0, 0, 0), across, low * whole.stride), _with(counts, across, high - low))
+    one = whole.itself(_with((0, 0, 0), across, low * whole.stride), _with(counts, across, high - low))
     held = np.zeros((len(whole.model.spec.objects) + 1, *_with(shape, axis, 0)), np.float32)
     start = own = 0  # the first plane that is held, and the first that no part has had for its own
     for place, probabilities in pieces(one, progress):
@@ -225,7 +226,7 @@ def _strips(whole: _Whole, across: int, least: int) -> list[tuple[int, int]]:
         cuts = [0, *(step * round((i * seen - (2 * i - 1) * reach) / step) for i in range(1, parts)), count]
         strips = list(pairwise(cuts))
         low, high = max((whole.seen_from(across, strip) for strip in strips), key=lambda span: span[1] - span[0])
-        if fits(whole.one(whole.tomogram, (0, 0, 0), _with(whole.counts, across, high - low))):
+        if fits(whole.itself((0, 0, 0), _with(whole.counts, across, high - low))):
             break
     return strips
 
@@ -304,6 +305,17 @@ class _Whole:
     def one(self, seen: Readable, first: Triple, counts: Triple) -> Pass:
         """A pass over what is seen of the tomogram."""
         return Pass(self.network, seen, self.scaling, self.device, self.dtype, self.room, first, counts)
+
+    def itself(self, first: Triple, counts: Triple) -> Pass:
+        """The pass over the tomogram itself, tried once only, which takes a while."""
+        key = (first, counts)
+        if key not in self._passes:
+            self._passes[key] = self.one(self.tomogram, first, counts)
+        return self._passes[key]
+
+    @cached_property
+    def _passes(self) -> dict[tuple[Triple, Triple], Pass]:
+        return {}
 
     def named(self, array: NDArray[np.float32], plan: str, start: Triple = (0, 0, 0)) -> ScoreMap:
         """Scores (classes, z, y, x) from a grid point on, as a map."""

@@ -174,7 +174,7 @@ def _by_slab(one: Pass, slabs: _Slabs, progress: Progress | None) -> Iterator[Pi
     computed: Callable[[], Piece] | None = None
     for stop, planes in _ahead(one, axis, voxels, thick):
         with exact(one.device, one.dtype):
-            logits = streamed.push(planes.to(DTYPES[one.dtype]), stop == voxels[axis])
+            logits = streamed.push(planes, stop == voxels[axis])
         if computed is not None:  # a GPU computes these planes meanwhile
             yield computed()
         computed = None if logits is None else _on_its_way(one, logits, axis, done)

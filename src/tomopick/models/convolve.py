@@ -19,18 +19,26 @@ def convolve(planes: Tensor, layer: nn.Conv3d, padding: tuple[int, ...]) -> Tens
     On a CPU PyTorch leaves a batch of one and of less than about three million values to kernels that are ten times
     slower than oneDNN's, which would be asked for any larger one; here they are asked at once. They rectify what they
     write, which saves a `Convolution` that should a pass over its values.
+
+    Args:
+        planes: in the number format of the layer, in which the result is, or another one.
+        layer: what convolves.
+        padding: zeros on either side, zyx.
     """
     rectified = isinstance(layer, Convolution) and layer.rectified
     fast = planes.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if fast and planes.dtype in (torch.float32, torch.bfloat16) and planes.dtype == layer.weight.dtype:
-        # what PyTorch's own compiler calls; torch.mkldnn_convolution is the same, but does not rectify
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            planes, layer.weight, layer.bias, padding, layer.stride, layer.dilation, layer.groups,
-            "relu" if rectified else "none", [], "",
-        )  # fmt: skip
-        return found
-    found = functional.conv3d(planes, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups)
-    return found.relu_() if rectified else found
+    weight, bias, dtype = layer.weight, layer.bias, layer.weight.dtype
+    if not fast or dtype not in (torch.float32, torch.bfloat16):
+        found = functional.conv3d(planes.to(dtype), weight, bias, layer.stride, padding, layer.dilation, layer.groups)
+        return found.relu_() if rectified else found
+    # of one channel, as densities have, oneDNN takes longer in bfloat16
+    inner = torch.float32 if layer.in_channels == 1 else dtype
+    # what PyTorch's own compiler calls; torch.mkldnn_convolution is the same, but does not rectify
+    made: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        planes.to(inner), weight.to(inner), None if bias is None else bias.to(inner),
+        padding, layer.stride, layer.dilation, layer.groups, "relu" if rectified else "none", [], "",
+    )  # fmt: skip
+    return made.to(dtype)
 
 
 class Convolution(nn.Conv3d):
@@ -79,14 +87,10 @@ class Upsampling(nn.ConvTranspose3d):
         batch, channels, *edges = input.shape
         (depth, height, width), (z, y, x) = edges, self.kernel_size
         values = input.permute(0, 2, 3, 4, 1).reshape(-1, channels)
-        made = values @ self.weight.permute(0, 2, 3, 4, 1).reshape(channels, -1)
+        weight = self.weight.permute(2, 3, 4, 1, 0).reshape(-1, channels)
+        made = functional.linear(values, weight, None if self.bias is None else self.bias.repeat(z * y * x))
         made = made.view(batch, depth, height, width, z, y, x, self.out_channels).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        placed = made.new_empty(made.shape)
-        if self.bias is None:
-            placed.copy_(made)
-        else:
-            torch.add(made, self.bias, out=placed)
-        return placed.view(batch, depth * z, height * y, width * x, self.out_channels).permute(0, 4, 1, 2, 3)
+        return made.reshape(batch, depth * z, height * y, width * x, self.out_channels).permute(0, 4, 1, 2, 3)
 
 
 def _with_weights_of(layer: nn.Module, kind: type[Layer]) -> Layer:

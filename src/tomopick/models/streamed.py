@@ -105,7 +105,8 @@ class _Convolution:
         if count < 1:
             self.kept = planes
             return None
-        self.kept = None if last else _copied(planes[:, :, count * stride :])
+        rest = planes[:, :, count * stride :]
+        self.kept = None if last or not rest.shape[2] else _copied(rest)
         given.append(planes)
         return convolve(planes[:, :, : (count - 1) * stride + kernel], layer, (0, *padding[1:]))
 
@@ -152,24 +153,24 @@ class _Alike:
 
 @dataclass
 class _Together:
-    """A function of several inputs, of which the one that is ahead waits for the others."""
+    """A function of several inputs, of which the one that is ahead waits for the others, in the pieces it came in."""
 
     function: Callable[[list[Tensor]], Tensor]
-    waiting: list[Planes] = field(default_factory=list)
+    waiting: list[list[Tensor]] = field(default_factory=list)
 
     def feed(self, given: list[Planes], last: bool) -> Planes:
-        ready = [_joined(a, b) for a, b in zip(self.waiting or [None] * len(given), given, strict=True)]
-        given[:] = ready
-        count = min(0 if planes is None else planes.shape[2] for planes in ready)
+        self.waiting = self.waiting or [[] for _ in given]
+        for pieces, planes in zip(self.waiting, given, strict=True):
+            pieces += [] if planes is None else [planes]
+        count = min(sum(piece.shape[2] for piece in pieces) for pieces in self.waiting)
         if count == 0:
-            self.waiting = ready
             return None
-        full = cast("list[Tensor]", ready)
-        self.waiting = [_copied(p[:, :, count:]) if p.shape[2] > count else None for p in full]
-        return self.function([p[:, :, :count] for p in full])
+        ready = [_first(pieces, count) for pieces in self.waiting]
+        given[:] = ready
+        return self.function(ready)
 
     def held(self) -> Sequence[Planes]:
-        return self.waiting
+        return [piece for pieces in self.waiting for piece in pieces]
 
 
 @dataclass
@@ -197,15 +198,17 @@ class Streamed:
 
     Args:
         network: in evaluation mode; its weights are used, not copied.
+        watched: whether to note the peak, which takes a while.
 
     Raises:
         NotStreamable: it holds a layer that does not work plane by plane as those of U-Nets do.
 
     Attributes:
-        peak: bytes of all planes held at one time, at most, those that are copied for a layer and made by it included.
+        peak: bytes of all planes held at one time, at most, those that are copied for a layer and made by it included;
+            0 where it is not watched.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, watched: bool = False) -> None:
         try:
             with _tracing.alone():
                 self._graph = _Tracer().trace(network)
@@ -214,7 +217,7 @@ class Streamed:
         self._stages = {n: _stage(network, n) for n in self._graph.nodes if n.op not in ("placeholder", "output")}
         self._ended: dict[fx.Node, set[fx.Node]] = {n: set() for n in self._stages}
         self._most: dict[fx.Node, int] = {}
-        self.peak = 0
+        self.peak, self._watched = 0, watched
 
     def push(self, planes: Tensor, last: bool) -> Planes:
         """The scores that follow from these planes and those before.
@@ -244,7 +247,8 @@ class Streamed:
             del one
             with _tracing.together():
                 made = stage.feed(given, end)
-            self._note([made, *given, *found, *(other.planes for other in coming)])
+            if self._watched:
+                self._note([made, *given, *found, *(other.planes for other in coming)])
             coming += self._deliveries(taker, made, end)
             del given, made
         scores = [planes for planes in found if planes is not None]
@@ -301,10 +305,10 @@ def peak_bytes(network: nn.Module, shape: tuple[int, int, int], length: int, dty
         network: as for `Streamed`.
         shape: of one slab.
         length: planes of the volume, a multiple of the slab's.
-        dtype: of all planes.
+        dtype: of all planes but the volume's, which are float32.
     """
-    streamed = Streamed(deepcopy(network).to(dtype))
-    slab = torch.zeros((1, 1, *shape), device=next(network.parameters()).device, dtype=dtype)
+    streamed = Streamed(deepcopy(network).to(dtype), watched=True)
+    slab = torch.zeros((1, 1, *shape), device=next(network.parameters()).device)
     with torch.inference_mode():
         for start in range(0, length, shape[0]):
             streamed.push(slab, start + shape[0] >= length)
@@ -338,6 +342,18 @@ def _function(node: fx.Node) -> _Stage | None:
     if function is None or node.kwargs or len(node.args) != len(node.all_input_nodes):
         return None
     return _Alike(function) if len(node.args) == 1 else _Together(lambda planes: function(*planes))
+
+
+def _first(pieces: list[Tensor], count: int) -> Tensor:
+    """So many planes, taken out of these pieces."""
+    taken = []
+    while count > 0:
+        piece = pieces.pop(0)
+        if piece.shape[2] > count:
+            pieces.insert(0, piece[:, :, count:])
+        taken.append(piece[:, :, :count])
+        count -= taken[-1].shape[2]
+    return torch.cat(taken, dim=2) if len(taken) > 1 else taken[0]
 
 
 def _copied(planes: Tensor) -> Tensor:
