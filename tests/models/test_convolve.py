@@ -68,3 +68,15 @@ def test_upsampling_gives_what_the_layer_gives(kernel, bias):
     assert Upsampling.of(layer)(planes).is_contiguous(memory_format=torch.channels_last_3d)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert Upsampling.of(layer)(planes).dtype == torch.bfloat16
+
+
+@torch.inference_mode()
+def test_densities_are_not_rounded_before_a_layer_that_computes_in_bfloat16():
+    layer = nn.Conv3d(1, 1, 3, bias=False)
+    layer.weight.zero_()
+    layer.weight[0, 0, 1, 1, ::2] = torch.tensor([-1.0, 1.0])
+    densities = 1000 + torch.randn(1, 1, 9, 8, 7)  # bfloat16 tells 1000 from 1004 only
+    found = convolve(densities, layer.bfloat16(), (0, 0, 0))
+    assert found.dtype == torch.bfloat16
+    exact = (densities[..., 2:] - densities[..., :-2])[:, :, 1:-1, 1:-1]
+    torch.testing.assert_close(found.float(), exact, atol=0.01, rtol=0.01)
