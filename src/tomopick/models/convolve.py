@@ -13,7 +13,7 @@ __all__ = ["Convolution", "Upsampling", "convolve", "side_by_side"]
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def convolve(planes: Tensor, layer: nn.Conv3d, padding: tuple[int, ...]) -> Tensor:
+def convolve(planes: Tensor, layer: nn.Conv3d, padding: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
     """A layer's convolution with another padding, of (B, C, D, H, W), for use and not for training.
 
     On a CPU PyTorch leaves a batch of one and of less than about three million values to kernels that are ten times
@@ -21,24 +21,32 @@ def convolve(planes: Tensor, layer: nn.Conv3d, padding: tuple[int, ...]) -> Tens
     write, which saves a `Convolution` that should a pass over its values.
 
     Args:
-        planes: in the number format of the layer, in which the result is, or another one.
+        planes: in any number format.
         layer: what convolves.
         padding: zeros on either side, zyx.
+        dtype: number format to compute in, and of the result; None: the layer's.
     """
-    rectified = isinstance(layer, Convolution) and layer.rectified
-    fast = planes.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    weight, bias, dtype = layer.weight, layer.bias, layer.weight.dtype
-    if not fast or dtype not in (torch.float32, torch.bfloat16):
-        found = functional.conv3d(planes.to(dtype), weight, bias, layer.stride, padding, layer.dilation, layer.groups)
-        return found.relu_() if rectified else found
+    dtype = layer.weight.dtype if dtype is None else dtype
     # of one channel, as densities have, oneDNN takes longer in bfloat16
-    inner = torch.float32 if layer.in_channels == 1 else dtype
-    # what PyTorch's own compiler calls; torch.mkldnn_convolution is the same, but does not rectify
-    made: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        planes.to(inner), weight.to(inner), None if bias is None else bias.to(inner),
-        padding, layer.stride, layer.dilation, layer.groups, "relu" if rectified else "none", [], "",
-    )  # fmt: skip
-    return made.to(dtype)
+    alone = dtype == torch.bfloat16 and layer.in_channels == 1 and planes.device.type == "cpu"
+    inner = torch.float32 if alone else dtype
+    weight, bias = layer.weight.to(inner), None if layer.bias is None else layer.bias.to(inner)
+    rectified = isinstance(layer, Convolution) and layer.rectified
+    if _by_onednn(planes.device, inner):
+        # what PyTorch's own compiler calls; torch.mkldnn_convolution is the same, but does not rectify
+        made: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            planes.to(inner), weight, bias, padding, layer.stride, layer.dilation, layer.groups,
+            "relu" if rectified else "none", [], "",
+        )  # fmt: skip
+        return made.to(dtype)
+    found = functional.conv3d(planes.to(inner), weight, bias, layer.stride, padding, layer.dilation, layer.groups)
+    return (found.relu_() if rectified else found).to(dtype)
+
+
+def _by_onednn(device: torch.device, dtype: torch.dtype) -> bool:
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Convolution(nn.Conv3d):
@@ -57,10 +65,9 @@ class Convolution(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolution of (B, C, D, H, W)."""
-        if torch.is_autocast_enabled(input.device.type):
-            found = super().forward(input)
-            return found.relu_() if self.rectified else found
-        return convolve(input, self, cast("tuple[int, ...]", self.padding))
+        kind = input.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        return convolve(input, self, cast("tuple[int, ...]", self.padding), dtype)
 
 
 def side_by_side(layer: nn.ConvTranspose3d) -> bool:
