@@ -215,6 +215,8 @@ class Streamed:
         except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
             raise NotStreamable(str(error)) from error
         self._stages = {n: _stage(network, n) for n in self._graph.nodes if n.op not in ("placeholder", "output")}
+        # what waits for others first: else these come before what they wait for, and it goes on in two portions
+        self._takers = {n: sorted(n.users, key=self._does_not_wait) for n in self._graph.nodes}
         self._ended: dict[fx.Node, set[fx.Node]] = {n: set() for n in self._stages}
         self._most: dict[fx.Node, int] = {}
         self.peak, self._watched = 0, watched
@@ -261,7 +263,7 @@ class Streamed:
         a time.
         """
         if planes is None:
-            return [_Delivery(giver, taker, None, True) for taker in reversed(giver.users)] if last else []
+            return [_Delivery(giver, taker, None, True) for taker in reversed(self._takers[giver])] if last else []
         count = planes.shape[2]
         most = self._most.get(giver, count) if last else count
         self._most[giver] = max(most, self._most.get(giver, 1))
@@ -269,8 +271,11 @@ class Streamed:
         return [
             _Delivery(giver, taker, planes[:, :, start : start + most], last and start == starts[-1])
             for start in reversed(starts)
-            for taker in reversed(giver.users)
+            for taker in reversed(self._takers[giver])
         ]
+
+    def _does_not_wait(self, taker: fx.Node) -> bool:
+        return not isinstance(self._stages.get(taker), _Together)
 
     def _note(self, moving: Sequence[Planes]) -> None:
         held = [planes for stage in self._stages.values() for planes in stage.held()]
