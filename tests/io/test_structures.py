@@ -105,6 +105,16 @@ def test_packed_models_read_as_unpacked_ones(tmp_path: Path) -> None:
     assert np.array_equal(one.density, packed.density)
 
 
+def test_packed_maps_read_as_unpacked_ones(tmp_path: Path) -> None:
+    density = np.zeros((12, 13, 14))
+    density[4:8, 4:9, 5:9] = np.random.default_rng(0).uniform(1, 2, (4, 5, 4))
+    write_mrc(tmp_path / "emd_1.map", density, 5.0)
+    (tmp_path / "emd_1.map.gz").write_bytes(gzip.compress((tmp_path / "emd_1.map").read_bytes()))
+    one, packed = (read_structure(tmp_path / name, "x", 300.0) for name in ("emd_1.map", "emd_1.map.gz"))
+    assert packed.spacing == one.spacing
+    assert np.array_equal(one.density, packed.density)
+
+
 def test_of_a_map_what_rises_above_its_noise_weighs_what_was_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clean = np.zeros((40, 40, 40))
@@ -162,7 +172,9 @@ def test_parts_of_a_particle_that_stand_apart_count(tmp_path: Path) -> None:
         ("ribosome={0}/none.pdb", "no atoms but those of water"),
         ("ribosome={0}/water.pdb", "no atoms but those of water"),
         ("ribosome={0}/notes.txt", "no structure that can be read.*pdb.*mrc"),
-        ("ribosome={0}/packed.map.gz:3", "gunzip"),
+        ("ribosome={0}/packed.map.gz:3", "{0}/packed.map.gz"),
+        ("ribosome={0}/torn.map.gz:3", "cannot read {0}/torn.map.gz"),
+        ("ribosome={0}/plain.map.gz:3", "cannot read {0}/plain.map.gz"),
     ],
 )
 def test_what_is_no_structure_is_told(tmp_path: Path, text: str, message: str) -> None:
@@ -176,7 +188,9 @@ def test_what_is_no_structure_is_told(tmp_path: Path, text: str, message: str) -
     (tmp_path / "water.pdb").write_text(WATER + "END\n")
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "packed.map.gz").write_bytes(gzip.compress(b"map"))
-    with pytest.raises(DataError, match=message):
+    (tmp_path / "torn.map.gz").write_bytes(gzip.compress(bytes(range(256)) * 99)[:-40])
+    (tmp_path / "plain.map.gz").write_bytes((tmp_path / "map.mrc").read_bytes())
+    with pytest.raises(DataError, match=message.format(tmp_path)):
         parse_structure(text.format(tmp_path))
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
+import tempfile
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +41,7 @@ def read_structure(path: str | Path, name: str, mass: float | None = None) -> St
     of the box, which counts as zero, without pieces that are less than a twentieth of the largest, as noise has many.
 
     Args:
-        path: PDB or mmCIF, also gzipped, or an MRC map.
+        path: PDB or mmCIF, or an MRC map; also gzipped, as the Protein Data Bank and EMDB give them.
         name: of the particle.
         mass: kDa; a map does not tell it, an atomic model does, but may leave parts of the particle out.
 
@@ -87,10 +93,10 @@ def parse_structure(text: str) -> Structure:
 
 def _of_map(path: Path) -> tuple[NDArray[np.float32], float]:
     """A map without its noise, and its spacing."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _unpacked(path) as plain:
         warnings.simplefilter("ignore", UserWarning)  # voxels of 1 A are nothing strange in a map
-        tomogram = read_tomogram(path)
-    density = tomogram[:, :, :]
+        tomogram = read_tomogram(plain)
+        density = tomogram[:, :, :]
     if not np.isfinite(density).all():
         raise DataError(f"{path} holds values that are no numbers")
     inner = np.zeros(density.shape, dtype=bool)
@@ -105,6 +111,24 @@ def _of_map(path: Path) -> tuple[NDArray[np.float32], float]:
     kept = density * (masses > _PIECE * masses.max())[pieces]
     factor = max(1, int(_COARSE // tomogram.spacing))
     return _binned(kept, factor), factor * tomogram.spacing
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """The map, or where it is gzipped, a copy that is not and is gone when the block ends; errors name the map."""
+    if path.suffix.lower() != ".gz":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        try:
+            with gzip.open(path) as packed, plain.open("wb") as copy:
+                shutil.copyfileobj(packed, copy)
+            yield plain
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"cannot read {path}: {error}") from error
+        except DataError as error:
+            raise DataError(str(error).replace(str(plain), str(path))) from error
 
 
 def _binned(density: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
