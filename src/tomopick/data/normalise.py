@@ -14,6 +14,7 @@ from tomopick.tomogram import Tomogram
 __all__ = ["Scaling", "scaling_of"]
 
 PLANES = 16
+ROWS = 256  # of these planes that are read at a time: files in chunks unpack many planes for one
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ def scaling_of(tomogram: Tomogram, normalisation: Normalisation) -> Scaling:
     planes = np.unique(np.round(np.linspace(0, depth - 1, min(PLANES, depth))).astype(int))
     # one block, which is given back whole: planes held side by side leave as many holes
     values = np.empty((len(planes), height, width), np.float32)
-    for place, z in enumerate(planes):
-        values[place] = tomogram.read((z, 0, 0), (z + 1, height, width))[0]
+    for top in range(0, height, ROWS):
+        bottom = min(top + ROWS, height)
+        for place, z in enumerate(planes):
+            values[place, top:bottom] = tomogram.read((z, top, 0), (z + 1, bottom, width))[0]
     centre, scale = float(values.mean()), float(values.std())
     if normalisation.method == "robust":
         median = float(np.median(values))

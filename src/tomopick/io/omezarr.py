@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomopick.errors import DataError
-from tomopick.io.lazy import reading, region_slices, spacing_of
+from tomopick.io.lazy import ReadAhead, Region, reading, region_slices, spacing_of
 
 __all__ = ["Level", "ZarrArray", "looks_like_zarr", "open_zarr", "open_zarr_store"]
 
@@ -27,7 +27,7 @@ MARKS = (".zgroup", ".zarray", "zarr.json")
 
 @dataclass(frozen=True)
 class ZarrArray:
-    """A zarr array as a volume, zyx; chunks are read when a region is asked for.
+    """A zarr array as a volume, zyx; chunks are read when a region is asked for, and some of them is kept for the next.
 
     Attributes:
         array: the zarr array: zyx, perhaps after axes of length 1 (time, channel).
@@ -36,6 +36,7 @@ class ZarrArray:
 
     array: Any
     where: str
+    _ahead: ReadAhead = field(default_factory=ReadAhead, init=False, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,7 +53,10 @@ class ZarrArray:
         """The voxels in three slices (zyx, no steps)."""
         slices = region_slices(region, self.shape)
         with reading(self.where):
-            return np.asarray(self.array[(*(0,) * (self.array.ndim - 3), *slices)])
+            return self._ahead.read(slices, self.shape, self.array.chunks[-3:], self._read)
+
+    def _read(self, region: Region) -> NDArray[Any]:
+        return np.asarray(self.array[(*(0,) * (self.array.ndim - 3), *region)])
 
 
 @dataclass(frozen=True)
