@@ -232,7 +232,7 @@ def test_a_network_that_runs_elsewhere_scores_in_tiles_as_in_one_piece(edge, mon
 @pytest.mark.parametrize("thick", [8, 16, 64])
 def test_a_network_that_pads_scores_in_slabs_as_in_one_piece(shape, thick, monkeypatch):
     model, tomogram = padded_model(), noise(shape)
-    monkeypatch.setattr(passes, "THICKEST", thick)
+    monkeypatch.setitem(passes.THICKEST, "fp32", thick)
     found = score_map(model, tomogram)
     assert (found.stride, found.offset) == (2, (0.0, 0.0, 0.0))
     np.testing.assert_allclose(found.array, in_one_piece(model, tomogram), atol=1e-4)
@@ -290,7 +290,7 @@ def put_together(parts: Sequence[Part], shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(30, 61, 109), (29, 70, 31), (96, 30, 40)])
 @pytest.mark.parametrize(("stride", "padded", "whole"), [(2, True, False), (1, True, True), (4, False, False)])
 def test_parts_make_up_the_map_and_give_its_picks(shape, stride, padded, whole, monkeypatch):
-    monkeypatch.setattr(passes, "THICKEST", 16)
+    monkeypatch.setitem(passes.THICKEST, "fp32", 16)
     monkeypatch.setattr(passes, "POSITIONS", 200)
     model, tomogram = padded_model() if padded else random_model(), noise(shape)
     scores = score_map(model, tomogram, stride)
