@@ -307,7 +307,7 @@ class _Whole:
         return Pass(self.network, seen, self.scaling, self.device, self.dtype, self.room, first, counts)
 
     def itself(self, first: Triple, counts: Triple) -> Pass:
-        """The pass over the tomogram itself, tried once only, which takes a while."""
+        """The pass over the tomogram itself, the same each time: what slabs there is room for takes a while to try."""
         key = (first, counts)
         if key not in self._passes:
             self._passes[key] = self.one(self.tomogram, first, counts)

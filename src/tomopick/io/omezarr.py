@@ -27,7 +27,7 @@ MARKS = (".zgroup", ".zarray", "zarr.json")
 
 @dataclass(frozen=True)
 class ZarrArray:
-    """A zarr array as a volume, zyx; chunks are read when a region is asked for, and some of them is kept for the next.
+    """A zarr array as a volume, zyx; a region is read when asked for, with what follows in its chunks (`ReadAhead`).
 
     Attributes:
         array: the zarr array: zyx, perhaps after axes of length 1 (time, channel).
