@@ -172,8 +172,9 @@ def test_parts_of_a_particle_that_stand_apart_count(tmp_path: Path) -> None:
         ("ribosome={0}/none.pdb", "no atoms but those of water"),
         ("ribosome={0}/water.pdb", "no atoms but those of water"),
         ("ribosome={0}/notes.txt", "no structure that can be read.*pdb.*mrc"),
-        ("ribosome={0}/packed.map.gz:3", "{0}/packed.map.gz"),
+        ("ribosome={0}/packed.map.gz:3", "^{0}/packed.map.gz is not an MRC file: it has 3 bytes"),
         ("ribosome={0}/torn.map.gz:3", "cannot read {0}/torn.map.gz"),
+        ("ribosome={0}/spoilt.map.gz:3", "cannot read {0}/spoilt.map.gz"),
         ("ribosome={0}/plain.map.gz:3", "cannot read {0}/plain.map.gz"),
     ],
 )
@@ -188,7 +189,9 @@ def test_what_is_no_structure_is_told(tmp_path: Path, text: str, message: str) -
     (tmp_path / "water.pdb").write_text(WATER + "END\n")
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "packed.map.gz").write_bytes(gzip.compress(b"map"))
-    (tmp_path / "torn.map.gz").write_bytes(gzip.compress(bytes(range(256)) * 99)[:-40])
+    whole = gzip.compress(bytes(range(256)) * 99)
+    (tmp_path / "torn.map.gz").write_bytes(whole[:-40])
+    (tmp_path / "spoilt.map.gz").write_bytes(whole[:30] + bytes([whole[30] ^ 255]) + whole[31:])
     (tmp_path / "plain.map.gz").write_bytes((tmp_path / "map.mrc").read_bytes())
     with pytest.raises(DataError, match=message.format(tmp_path)):
         parse_structure(text.format(tmp_path))

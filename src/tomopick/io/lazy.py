@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ def reading(where: object) -> Iterator[None]:
     """Turn what the file libraries raise over a file that cannot be read into a DataError naming it."""
     try:
         yield
-    except storage_errors(OSError, RuntimeError, ValueError) as error:
+    except storage_errors(OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         raise DataError(f"cannot read {where}: {reason(error)}") from error
 
 

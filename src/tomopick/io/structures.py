@@ -6,7 +6,6 @@ import gzip
 import shutil
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,12 +120,10 @@ def _unpacked(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / path.stem
+        with reading(path), gzip.open(path) as packed, plain.open("wb") as copy:
+            shutil.copyfileobj(packed, copy)
         try:
-            with gzip.open(path) as packed, plain.open("wb") as copy:
-                shutil.copyfileobj(packed, copy)
             yield plain
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"cannot read {path}: {error}") from error
         except DataError as error:
             raise DataError(str(error).replace(str(plain), str(path))) from error
 
