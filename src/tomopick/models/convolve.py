@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tomopick.models.winograd import convolve_by_tiles, evaluated
+
 __all__ = ["Convolution", "Upsampling", "convolve", "side_by_side"]
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -32,6 +34,8 @@ def convolve(planes: Tensor, layer: nn.Conv3d, padding: tuple[int, ...], dtype: 
     inner = torch.float32 if alone else dtype
     weight, bias = layer.weight.to(inner), None if layer.bias is None else layer.bias.to(inner)
     rectified = isinstance(layer, Convolution) and layer.rectified
+    if isinstance(layer, Convolution) and planes.device.type == "cpu" and len(planes) == 1 and layer.suits_tiles(inner):
+        return convolve_by_tiles(planes.to(inner), layer.kernels(), bias, padding, rectified)
     if _by_onednn(planes.device, inner):
         # what PyTorch's own compiler calls; torch.mkldnn_convolution is the same, but does not rectify
         made: Tensor = torch.ops.mkldnn._convolution_pointwise(
@@ -57,11 +61,24 @@ class Convolution(nn.Conv3d):
     """
 
     rectified: bool = False
+    _kernels: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(cls, layer: nn.Conv3d) -> Convolution:
         """With the weights of this layer, which stay its own, too."""
         return _with_weights_of(layer, cls)
+
+    def suits_tiles(self, dtype: torch.dtype) -> bool:
+        """Whether it computes less in tiles: with few channels, what is saved in products is lost on the way there."""
+        shape = (self.kernel_size, self.stride, self.dilation, self.groups)
+        wide = min(self.in_channels, self.out_channels) >= 32
+        return dtype == torch.float32 and wide and shape == ((3, 3, 3), (1, 1, 1), (1, 1, 1), 1)
+
+    def kernels(self) -> Tensor:
+        """Its weights for `convolve_by_tiles`, kept as long as it has them."""
+        if self._kernels is None or self._kernels[0] is not self.weight:
+            self._kernels = (self.weight, evaluated(self.weight))
+        return self._kernels[1]
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolution of (B, C, D, H, W)."""
