@@ -349,3 +349,49 @@ def test_create_keeps_what_is_there_and_wants_copick_names(project: Project, tmp
 def test_a_model_needs_a_name(project: Project, name: str):
     with pytest.raises(DataError, match="cannot be a name in a copick project"):
         project.write_picks(FOUND, name)
+
+
+def test_a_project_that_was_moved_finds_its_runs_beside_its_file(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere" / "project"
+    folder.mkdir(parents=True)
+    for one in list(tmp_path.iterdir()):
+        if one.name != "elsewhere":
+            one.rename(folder / one.name)
+    gone = tmp_path / "gone"
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"overlay_root": f"local://{gone}"}))
+    with pytest.warns(UserWarning, match=rf"runs are in {gone}, which is not there; taken from {folder}"):
+        moved = open_project(folder / "config.json")
+    assert moved.runs == ["TS_1", "TS_2"]
+    moved.add_picks(TRUTH, "another", "1")
+    assert not gone.exists()
+    assert (folder / "ExperimentRuns" / "TS_1" / "Picks" / "another_1_blob.json").is_file()
+
+
+def test_moved_folders_are_told_apart_by_their_names(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    (tmp_path / "ExperimentRuns").rename(tmp_path / "moved" / "ExperimentRuns")
+    folder.rename(tmp_path / "kept")
+    config = json.loads(project.path.read_text()) | {
+        "static_root": "local:///nowhere/kept",
+        "overlay_root": "local:///nowhere/added",
+        "overlay_fs_args": {"auto_mkdir": True},
+    }
+    project.path.write_text(json.dumps(config))
+    with pytest.warns(UserWarning, match="taken from .*kept"):
+        moved = open_project(project.path)
+    assert moved.runs == ["TS_1", "TS_2"]
+    moved.add_picks(TRUTH, "another", "1")
+    assert (tmp_path / "added" / "ExperimentRuns" / "TS_1" / "Picks" / "another_1_blob.json").is_file()
+
+
+def test_folders_beside_the_file_do_not_replace_those_that_are_there(project: Project, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "ExperimentRuns" / "TS_9").mkdir(parents=True)
+    config = json.loads(project.path.read_text()) | {
+        "static_root": f"local://{other}",
+        "overlay_root": f"local://{tmp_path / 'not_yet'}",
+    }
+    project.path.write_text(json.dumps(config))
+    assert open_project(project.path).runs == ["TS_9"]

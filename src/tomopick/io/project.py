@@ -31,6 +31,9 @@ TOMOPICK_USER = "tomopick"
 REVIEW_SESSION = "review"
 """The copick session under which a person's corrections are kept."""
 
+RUNS = "ExperimentRuns"
+"""What copick calls the folder of all runs."""
+
 SPACING_TOLERANCE = 0.01
 """How far a tomogram's voxel spacing may be from the one asked for (folders say 10.000 A where voxels are 10.012 A)."""
 
@@ -239,6 +242,9 @@ class Project:
 def open_project(config_path: str | Path, weights: Mapping[str, float] | None = None) -> Project:
     """Open a copick project by its configuration file.
 
+    Where none of its folders is where the file says, as after a move to another machine, those of the same names beside
+    the file are taken, with a warning.
+
     Args:
         config_path: copick's JSON file; the project itself may be anywhere that copick reaches.
         weights: weights in the score by object name, instead of the built-in ones.
@@ -253,6 +259,7 @@ def open_project(config_path: str | Path, weights: Mapping[str, float] | None = 
         data = json.loads(path.read_text())
         if not isinstance(data, dict) or "pickable_objects" not in data:
             raise DataError(f'{path} is not a copick configuration: it has no "pickable_objects"')
+        data = _found_again(data, path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # copick warns of names that it then refuses
             root = copick.from_string(json.dumps({"config_type": "filesystem", **data}))
@@ -296,6 +303,27 @@ def create_project(config_path: str | Path, objects: Sequence[ParticleObject], n
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(config, indent=4))
     return open_project(path)
+
+
+def _found_again(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The configuration, with folders that lie beside its file where those that it names are all gone."""
+    named = {key: str(config[key]) for key in ("static_root", "overlay_root") if config.get(key)}
+    local = {key: root.removeprefix("local://").removeprefix("file://") for key, root in named.items()}
+    if any("://" in root or Path(root).exists() for root in local.values()):
+        return config
+    folders = {key: Path(root) for key, root in local.items()}
+    here = path.parent.resolve()
+    all_here = (here / RUNS).is_dir()
+    beside = {
+        key: here if all_here and not (here / folder.name).is_dir() else here / folder.name
+        for key, folder in folders.items()
+    }
+    held = next((key for key, folder in beside.items() if (folder / RUNS).is_dir()), None)
+    if held is None:
+        return config
+    text = f"{path} says that runs are in {folders[held]}, which is not there; taken from {beside[held]}"
+    warnings.warn(text, stacklevel=3)
+    return config | {key: f"local://{folder}" for key, folder in beside.items()}
 
 
 def _near(found: float, wanted: float | None) -> bool:
