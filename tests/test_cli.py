@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_bad_input_ends_a_process_with_2_and_one_line(tmp_path):
     assert done.stderr == f"error: there is no file or folder {tmp_path / 'nothing.mrc'}\n"
 
 
-def test_ctrl_c_ends_with_one_line_and_leaves_nothing(tmp_path):
+def test_ctrl_c_ends_with_one_line_and_leaves_no_half_project(tmp_path):
     words = ["simulate", str(tmp_path / "p"), "--runs", "50", "--shape", "32", "48", "48"]
     words = [sys.executable, "-m", "tomopick", *words]
     # a shell's background job, as this test may be of one, has its interrupts ignored, and so have its children
@@ -104,13 +105,15 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing(tmp_path):
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    while not (tmp_path / "p/ExperimentRuns").exists() and running.poll() is None:
+    while not (tmp_path / "p/truth.csv").exists() and running.poll() is None:
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate()
     assert (running.returncode, out) == (130, "")
-    assert err == "interrupted\n"
-    assert list((tmp_path / "p").iterdir()) == []
+    told, last = err.splitlines()
+    assert re.fullmatch(r"notice: [1-9]\d? of 50 tomograms are kept: the same command goes on with the others", told)
+    assert last == "interrupted"
+    assert not (tmp_path / "p" / "config.json").exists()
 
 
 def test_help_names_every_network() -> None:

@@ -85,13 +85,43 @@ def test_varied_tomograms_are_the_same_for_any_number_of_jobs(succeed, tmp_path)
     assert truths[0] == truths[1] != truths[2]
 
 
-def test_an_interrupted_simulation_leaves_no_half_project(command, succeed, monkeypatch, tmp_path):
+def test_an_interrupted_simulation_is_no_project_and_goes_on_to_the_same(command, succeed, monkeypatch, tmp_path):
     from tomopick.commands import simulate
 
     real = simulate.simulate_runs
+    begun = []
 
-    def interrupt(*settings):
-        yield next(iter(real(*settings)))
+    def interrupt(*settings, first):
+        begun.append(first)
+        yield next(iter(real(*settings, first=first)))
+        raise KeyboardInterrupt
+
+    words = ("simulate", tmp_path / "out", "--runs", 3, "--shape", 32, 48, 48)
+    with monkeypatch.context() as patch:
+        patch.setattr(simulate, "simulate_runs", interrupt)
+        for done in (1, 2):
+            stopped = command(*words)
+            assert stopped.code == 130
+            assert f"{done} of 3 tomograms are kept" in stopped.err
+            assert not (tmp_path / "out" / "config.json").exists()
+    assert begun == [0, 1]
+    # as if it had been killed while it wrote the third
+    half = tmp_path / "out" / "ExperimentRuns" / "SIM_2" / "Picks"
+    half.mkdir(parents=True)
+    (half / "simulation_0_ribosome.json").write_text("{")
+    refused = command(*words, "--seed", 1)
+    assert refused.code == 2
+    assert "unfinished project of other settings: 3 phantoms of 32 x 48 x 48 voxels; seed 0" in refused.err
+    succeed(*words)
+    words = ("simulate", tmp_path / "at_once", "--runs", 3, "--shape", 32, 48, 48)
+    succeed(*words)
+    assert_same_project(tmp_path / "out", tmp_path / "at_once")
+
+
+def test_a_simulation_that_made_nothing_leaves_nothing(command, succeed, monkeypatch, tmp_path):
+    from tomopick.commands import simulate
+
+    def interrupt(*settings, first):
         raise KeyboardInterrupt
 
     words = ("simulate", tmp_path / "out", "--runs", 2, "--shape", 32, 48, 48)
@@ -99,7 +129,21 @@ def test_an_interrupted_simulation_leaves_no_half_project(command, succeed, monk
         patch.setattr(simulate, "simulate_runs", interrupt)
         assert command(*words).code == 130
     assert list((tmp_path / "out").iterdir()) == []
-    succeed(*words)
+    succeed(*words, "--seed", 1)
+
+
+def assert_same_project(one, other):
+    """Tomograms by their values, as compressed bytes may differ; all other files but for the folders that they name."""
+    names = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(other) for path in other.rglob("*") if path.is_file())
+    assert len(names) > 30
+    for name in names:
+        if not any(part.endswith(".zarr") for part in name.parts):
+            first, second = ((folder / name).read_bytes().replace(bytes(folder), b"") for folder in (one, other))
+            assert first == second, name
+    first, second = (tp.open_project(folder / "config.json") for folder in (one, other))
+    for run in first.runs:
+        np.testing.assert_array_equal(first.tomogram(run, "wbp")[:, :, :], second.tomogram(run, "wbp")[:, :, :])
 
 
 @pytest.mark.parametrize("ending", ["csv", "star"])

@@ -42,7 +42,8 @@ def simulate(
     """Make a project of phantom tomograms with known particles: OUT/config.json and OUT/truth.csv.
 
     The same shape and seed make the same tomograms. `tomopick demo` trains on those of its own seed (0) and the
-    shape 96 192 192: to try its model on tomograms that it has not seen, give another seed.
+    shape 96 192 192: to try its model on tomograms that it has not seen, give another seed. Where it was stopped, the
+    same command goes on after the last tomogram that was finished.
 
     Example: `tomopick simulate phantom --runs 3 --shape 96 192 192 --seed 0`
 

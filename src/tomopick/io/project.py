@@ -23,7 +23,7 @@ from tomopick.objects import ParticleObject, object_named
 from tomopick.picks import Picks
 from tomopick.tomogram import Tomogram
 
-__all__ = ["REVIEW_SESSION", "TOMOPICK_USER", "PickSet", "Project", "create_project", "open_project"]
+__all__ = ["REVIEW_SESSION", "RUNS", "TOMOPICK_USER", "PickSet", "Project", "create_project", "open_project"]
 
 TOMOPICK_USER = "tomopick"
 """The copick user under which tomopick writes picks; the session is the model's name."""
@@ -274,7 +274,12 @@ def open_project(config_path: str | Path, weights: Mapping[str, float] | None = 
         raise DataError(f"cannot open the project {path}: {reason(error)}") from error
 
 
-def create_project(config_path: str | Path, objects: Sequence[ParticleObject], name: str = "tomopick") -> Project:
+def create_project(
+    config_path: str | Path,
+    objects: Sequence[ParticleObject],
+    name: str = "tomopick",
+    description: str = "made by tomopick",
+) -> Project:
     """Make a copick project: a configuration file whose folder will hold the runs.
 
     The file says where that folder is by its absolute path, since copick takes others from the current folder.
@@ -290,7 +295,7 @@ def create_project(config_path: str | Path, objects: Sequence[ParticleObject], n
     config = {
         "config_type": "filesystem",
         "name": name,
-        "description": "made by tomopick",
+        "description": description,
         "version": copick.__version__,
         "pickable_objects": objects_to_copick(objects),
         "overlay_root": f"local://{path.parent.resolve()}",

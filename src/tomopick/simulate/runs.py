@@ -89,8 +89,9 @@ def simulate_runs(
     vary: bool = False,
     jobs: int = 1,
     structures: Sequence[Structure] = (),
+    first: int = 0,
 ) -> Iterator[tuple[Tomogram, Picks]]:
-    """Runs ``SIM_0`` to ``SIM_{n-1}`` in this order.
+    """Runs ``SIM_0``, or of another number, to ``SIM_{n-1}`` in this order.
 
     Args:
         n: how many.
@@ -101,6 +102,7 @@ def simulate_runs(
         jobs: processes that work at a time; the runs are the same for any number of them. With more than one, a
             script must guard its main part with ``if __name__ == "__main__":``.
         structures: as in `simulate_run`.
+        first: the number of the run to begin with.
 
     Raises:
         DataError: as in `simulate_run`; settings are given though they shall vary; or a process ended early.
@@ -110,9 +112,10 @@ def simulate_runs(
         raise DataError(f"{jobs} jobs; give 1 or more")
     if vary and settings is not None:
         raise DataError("settings are given, and each run shall draw its own; give settings or vary, not both")
-    scopes = (varied(np.random.default_rng([seed, i, _VARIETY])) if vary else settings for i in range(n))
-    tasks = ((f"SIM_{i}", shape_zyx, seed, scope, structures) for i, scope in enumerate(scopes))
-    yield from in_order(simulate_run, tasks, min(jobs, max(n, 1)))
+    numbers = range(first, n)
+    scopes = (varied(np.random.default_rng([seed, i, _VARIETY])) if vary else settings for i in numbers)
+    tasks = ((f"SIM_{i}", shape_zyx, seed, scope, structures) for i, scope in zip(numbers, scopes, strict=True))
+    yield from in_order(simulate_run, tasks, min(jobs, max(len(numbers), 1)))
 
 
 def _check(shape_zyx: tuple[int, int, int], seed: int) -> None:
