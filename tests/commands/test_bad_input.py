@@ -297,6 +297,9 @@ def test_simulate_refuses_what_it_cannot_do_and_leaves_nothing(refuse, phantom, 
     refuse("simulate", tmp_path / "out", "--shape", 8, 64, 64, says=("8", "at least 16"))
     refuse("simulate", tmp_path / "out", "--particle", "x=gone.pdb", says=("no file gone.pdb for the structure of x",))
     assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "out" / "truth.csv").write_text("mine")
+    refuse("simulate", tmp_path / "out", says=("holds a project already",))
+    assert (tmp_path / "out" / "truth.csv").read_text() == "mine"
 
 
 def test_memory_of_any_network(succeed, tmp_path):

@@ -80,7 +80,7 @@ def _order(runs: int, shape: Sequence[int], seed: int, vary: bool, structures: S
 def _begun(folder: Path, order: str) -> tuple[Project, Picks] | None:
     """The project and the truth that an earlier simulation of the same order left unfinished, if there is one."""
     if not (folder / UNFINISHED).exists():
-        if (folder / "config.json").exists() or (folder / RUNS).exists():
+        if any((folder / name).exists() for name in ("config.json", RUNS, "truth.csv")):
             raise DataError(f"{folder} holds a project already; choose another folder")
         return None
     project = open_project(folder / UNFINISHED)
