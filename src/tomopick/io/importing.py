@@ -14,7 +14,7 @@ from tomopick.atomic import writing_into
 from tomopick.errors import DataError
 from tomopick.io.copick_picks import check_run_name
 from tomopick.io.picks import read_picks
-from tomopick.io.project import Project, create_project
+from tomopick.io.project import RUNS, Project, create_project
 from tomopick.io.star import StarTomogram, TomogramSize, read_tomograms_star
 from tomopick.io.tomograms import read_tomogram, tomogram_files
 from tomopick.objects import CZII_OBJECTS, CZII_WEIGHTS, ParticleObject, distinct_color
@@ -87,7 +87,7 @@ def import_project(
         DataError: anything that cannot be read, does not fit together or cannot be written.
     """
     out = Path(out)
-    if (out / "config.json").exists() or (out / "ExperimentRuns").exists():
+    if (out / "config.json").exists() or (out / RUNS).exists():
         raise DataError(f"{out} holds a project already; choose another folder")
     sources = _sources(Path(source), voxel_spacing, kind)
     found = Picks.empty()
@@ -106,7 +106,7 @@ def import_project(
                 progress(done + 1, len(sources), run)
         project.add_picks(table, IMPORT_USER, IMPORT_SESSION)
         finished = create_project(out / "config.json", chosen)
-        (work / "ExperimentRuns").rename(out / "ExperimentRuns")
+        (work / RUNS).rename(out / RUNS)
     return finished
 
 
