@@ -4,8 +4,9 @@ Each trial trains on four runs of CONFIG, crops of whole tomograms, on one core,
 these crops in the whole tomograms of the same runs (WHOLE), and on the whole of a fifth run: by the weighted F4, and by
 the mean F1 of the objects that have a weight. Each takes the best threshold of each object on the judged particles, so
 that the choice of thresholds plays no part. The crop of the fifth run is the validation run, from which networks that
-keep the last epoch take nothing but thresholds. Test runs are not touched. Trials that finished are kept in DIR and not
-repeated; the table, in Markdown, shows all of them.
+keep the last epoch take nothing but thresholds. Test runs are not touched. With --harder the same is asked of the runs
+that another project holds, which may be some of these under other conditions. Trials that finished are kept in DIR and
+not repeated; the table, in Markdown, shows all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "no spectrum": {"augmentation": {"spectrum": 0.0}},
     "no tilts lost": {"augmentation": {"wedge": 0.0}},
     "no shot noise": {"augmentation": {"shot_noise": 0.0}},
+    "shot noise to 1.5": {"augmentation": {"shot_noise": 1.5}},
+    "shot noise to 2": {"augmentation": {"shot_noise": 2.0}},
     "quarter turns about z": {"augmentation": {"rotations": "z"}},
     "fresh weights": {"init": "none"},
     "not turned": {"augmentation": {"turn": 0.0, "lean": 0.0, "scale": 0.0}},
@@ -136,6 +139,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("whole", type=Path, help="copick project with the same runs as whole tomograms")
     parser.add_argument("--box", type=int, nargs=2, default=(160, 475), metavar=("LOW", "HIGH"),
                         help="where in the whole the crops were cut, voxels of y and of x (%(default)s)")  # fmt: skip
+    parser.add_argument("--harder", type=Path, metavar="CONFIG",
+                        help="copick project with some of the runs, whole, under harder conditions")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for all trials")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=6, help="training time of a trial (%(default)s)")
@@ -151,7 +156,7 @@ def parsed() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training, and what the best thresholds reach: weighted F4, F4 by object, and mean F1."""
+    """One training, and what the best thresholds reach: weighted F4, F4 by object, and mean F1; so on harder runs."""
 
     variant: str
     seed: int
@@ -160,6 +165,8 @@ class Trial:
     f4: float
     f1: float
     by_object: dict[str, float]
+    harder_f4: float | None = None
+    harder_f1: float | None = None
 
 
 def trial(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Trial:
@@ -178,15 +185,21 @@ def trial(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Trial
     )  # fmt: skip
     model = load_model(trained.model)
     minutes = float(trained.history["minutes"].iloc[-1])
-    found = Trial(name, seed, len(trained.history), minutes, *judged(model, args.whole, tuple(args.box), device))
+    scores = judged(model, args.whole, [*TRAIN, JUDGED], tuple(args.box), device)
+    found = Trial(name, seed, len(trained.history), minutes, *scores)
+    if args.harder:
+        f4, f1, _ = judged(model, args.harder, project_at(args.harder).runs(), tuple(args.box), device)
+        found = replace(found, harder_f4=f4, harder_f1=f1)
     with replacing(folder / "trial.json") as temporary:
         temporary.write_text(json.dumps(asdict(found), indent=2) + "\n")
     return found
 
 
-def judged(model: Model, config: Path, box: tuple[int, int], device: str) -> tuple[float, float, dict[str, float]]:
-    """The best F4, mean F1, and F4 by object that any thresholds reach."""
-    project, objects, runs = project_at(config), model.spec.objects, [*TRAIN, JUDGED]
+def judged(
+    model: Model, config: Path, runs: Sequence[str], box: tuple[int, int], device: str
+) -> tuple[float, float, dict[str, float]]:
+    """The best F4, mean F1, and F4 by object that any thresholds reach on these runs."""
+    project, objects = project_at(config), model.spec.objects
     tomograms = [project.tomogram(run, "wbp") for run in runs]
     maps = (score_map(model, t, device=device, dtype="auto") for t in tomograms)
     picks = outside(Picks.join(find_peaks(one, objects) for one in maps), box)
@@ -206,15 +219,20 @@ def table_lines(trials: Sequence[Trial]) -> list[str]:
     """Means over seeds and each seed's value, by variant, as a Markdown table; the best F4 first."""
     tried = {name: mine for name in VARIANTS if (mine := [t for t in trials if t.variant == name])}
     best = sorted(tried, key=lambda name: -float(np.mean([t.f4 for t in tried[name]])))
+    measures = {"f4": "F4", "f1": "mean F1"}
+    if all(t.harder_f4 is not None for t in trials):
+        measures |= {"harder_f4": "F4, harder", "harder_f1": "mean F1, harder"}
     rows = []
     for name in best:
         mine = tried[name]
-        scores = [_with_spread([getattr(t, measure) for t in mine]) for measure in ("f4", "f1")]
+        scores = [_with_spread([getattr(t, measure) for t in mine]) for measure in measures]
         each = [f"{np.mean([t.by_object[o] for t in mine]):.2f}" for o in mine[0].by_object]
         lengths = [f"{np.mean([t.epochs for t in mine]):.0f}", f"{np.mean([t.minutes for t in mine]):.1f}"]
         rows.append([name, *scores, *each, *lengths])
     objects = [f"F4 {o}" for o in trials[0].by_object]
-    return markdown_table(["variant", "F4 (by seed)", "mean F1 (by seed)", *objects, "epochs", "minutes"], rows)
+    return markdown_table(
+        ["variant", *(f"{title} (by seed)" for title in measures.values()), *objects, "epochs", "minutes"], rows
+    )
 
 
 def _with_spread(values: Sequence[float]) -> str:
@@ -239,7 +257,8 @@ def main() -> None:
         ]
         for done in as_completed(running):
             one = done.result()
-            print(f"{one.variant}, seed {one.seed}: F4 {one.f4:.3f}, F1 {one.f1:.3f}", flush=True)
+            harder = "" if one.harder_f4 is None else f"; harder {one.harder_f4:.3f}, {one.harder_f1:.3f}"
+            print(f"{one.variant}, seed {one.seed}: F4 {one.f4:.3f}, F1 {one.f1:.3f}{harder}", flush=True)
     found = [Trial(**json.loads(path.read_text())) for path in sorted(args.out.glob("*/trial.json"))]
     print("\n".join([*Machine().lines(), "", *table_lines(found)]))
 
